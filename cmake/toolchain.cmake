@@ -1,0 +1,6 @@
+# Read by every CMake build a dependency starts (see .cargo/config.toml).
+# espeak-ng: without these entries its build fetches sonic over the network.
+set(SONIC_LIB "unused" CACHE STRING "" FORCE)
+set(SONIC_INC "/usr/include" CACHE PATH "" FORCE)
+set(USE_LIBSONIC OFF CACHE BOOL "" FORCE)
+set(USE_LIBPCAUDIO OFF CACHE BOOL "" FORCE)

@@ -1,0 +1,23 @@
+//! Sound in and out: decoding, resampling, encoding, playing.
+//!
+//! Called by `engine`, `stage` and `cli`. Knows nothing of models or jobs.
+
+/// Mono sound in memory.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct Audio {
+    /// Samples per second.
+    pub sample_rate: u32,
+    /// Mono, nominally within -1 to 1.
+    pub samples: Vec<f32>,
+}
+
+impl Audio {
+    /// Length in milliseconds, rounded down.
+    #[must_use]
+    pub fn duration_ms(&self) -> u64 {
+        if self.sample_rate == 0 {
+            return 0;
+        }
+        self.samples.len() as u64 * 1000 / u64::from(self.sample_rate)
+    }
+}

@@ -1,0 +1,1 @@
+//! Raw configuration values: file, environment and flags.

@@ -1,0 +1,1 @@
+//! Firefox Translations (Marian student models, int8) through the crate fxtranslate.

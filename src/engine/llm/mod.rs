@@ -1,0 +1,1 @@
+//! Text generation: a GGUF model in candle, its tokenizer and chat template.

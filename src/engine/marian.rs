@@ -1,0 +1,1 @@
+//! Opus-MT (Marian) translation models in candle, read as published.

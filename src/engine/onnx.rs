@@ -1,0 +1,1 @@
+//! ONNX Runtime: opened with a clear error, sessions made in one place.

@@ -1,0 +1,1 @@
+//! Text to IPA phonemes with espeak-ng, clause by clause.

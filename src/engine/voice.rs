@@ -1,0 +1,17 @@
+//! The trait of everything that speaks.
+
+use super::EngineError;
+
+/// A loaded voice.
+pub trait Voice: Send {
+    /// Samples per second of what [`Voice::say`] returns.
+    fn sample_rate(&self) -> u32;
+
+    /// Speaks one sentence. `speed` 1 is the voice's own pace, 2 twice as fast.
+    ///
+    /// Returns mono samples within -1 to 1, without added pauses at either end.
+    ///
+    /// # Errors
+    /// When the phonemiser or the model fails.
+    fn say(&mut self, sentence: &str, speed: f32) -> Result<Vec<f32>, EngineError>;
+}

@@ -1,0 +1,1 @@
+//! Validated settings, as the rest of the program sees them.

@@ -1,0 +1,107 @@
+//! Why a stage stopped: a code for programs, a sentence for the person.
+
+use serde::{Deserialize, Serialize};
+
+use crate::engine::EngineError;
+
+/// Machine-readable reason of a failure.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum ErrorCode {
+    /// The recording holds no speech.
+    NoSpeech,
+    /// The recording cannot be decoded.
+    UnreadableAudio,
+    /// The recording or a text is longer than allowed.
+    TooLong,
+    /// Weights are not on disk or do not have the right hash.
+    ModelMissing,
+    /// No engine or voice serves the language asked for.
+    UnsupportedLanguage,
+    /// Memory ran out.
+    OutOfMemory,
+    /// The disk is full.
+    DiskFull,
+    /// Somebody asked for it.
+    Canceled,
+    /// A fault of this program or of a library.
+    Internal,
+}
+
+impl ErrorCode {
+    /// The code as it stands in the database and in JSON, such as `no_speech`.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::NoSpeech => "no_speech",
+            Self::UnreadableAudio => "unreadable_audio",
+            Self::TooLong => "too_long",
+            Self::ModelMissing => "model_missing",
+            Self::UnsupportedLanguage => "unsupported_language",
+            Self::OutOfMemory => "out_of_memory",
+            Self::DiskFull => "disk_full",
+            Self::Canceled => "canceled",
+            Self::Internal => "internal",
+        }
+    }
+}
+
+/// Why a stage stopped.
+#[derive(Debug, Clone, thiserror::Error)]
+#[error("{message}")]
+pub struct StageError {
+    /// For programs.
+    pub code: ErrorCode,
+    /// One sentence that a person can act on. Never holds internals.
+    pub message: String,
+    /// What went wrong underneath; for the log only.
+    pub detail: Option<String>,
+}
+
+impl StageError {
+    /// A failure that a person can act on.
+    pub fn new(code: ErrorCode, message: impl Into<String>) -> Self {
+        Self { code, message: message.into(), detail: None }
+    }
+
+    /// A fault of this program or a library: `what` says what was being done,
+    /// `detail` goes to the log.
+    pub fn internal(what: impl Into<String>, detail: impl std::fmt::Display) -> Self {
+        Self { code: ErrorCode::Internal, message: what.into(), detail: Some(detail.to_string()) }
+    }
+
+    /// Somebody asked the stage to stop.
+    #[must_use]
+    pub fn canceled() -> Self {
+        Self::new(ErrorCode::Canceled, "The job was canceled.")
+    }
+
+    /// Whether trying again, with nothing changed, can help.
+    #[must_use]
+    pub const fn is_retriable(&self) -> bool {
+        matches!(self.code, ErrorCode::DiskFull | ErrorCode::OutOfMemory)
+    }
+}
+
+impl From<EngineError> for StageError {
+    fn from(error: EngineError) -> Self {
+        let detail = error.to_string();
+        match error {
+            EngineError::Missing { what, .. } => Self {
+                code: ErrorCode::ModelMissing,
+                message: format!("{what} is missing. Run `mega-pipeline models pull`."),
+                detail: Some(detail),
+            },
+            EngineError::Load { what, .. } => {
+                Self::internal(format!("{what} could not be loaded."), detail)
+            }
+            EngineError::Run { what, .. } => Self::internal(format!("{what} failed."), detail),
+            EngineError::TooLong(message) => Self::new(ErrorCode::TooLong, message),
+            EngineError::UnsupportedLanguage(message) => {
+                Self::new(ErrorCode::UnsupportedLanguage, message)
+            }
+            EngineError::NoSpeech => Self::new(ErrorCode::NoSpeech, detail),
+            EngineError::Canceled => Self::canceled(),
+        }
+    }
+}

@@ -1,0 +1,7 @@
+//! Text without models: transcripts, sentences, language tags.
+//!
+//! Called by `engine` and `stage`. Pure functions on strings.
+
+pub mod transcript;
+
+pub use transcript::{Segment, Transcript};

@@ -1,0 +1,26 @@
+//! Shared by the integration tests.
+#![allow(dead_code, reason = "every test crate uses its own part of this module")]
+
+use std::path::PathBuf;
+
+/// A file of a model that `script/test` has pulled.
+///
+/// # Panics
+/// When it is not there: tests that need weights fail, they do not skip.
+pub fn model_file(model: &str, file: &str) -> PathBuf {
+    let path = models_dir().join(model).join(file);
+    assert!(path.is_file(), "{} is missing: run script/test, which pulls it", path.display());
+    path
+}
+
+/// Where the tests keep weights: `MEGA_MODELS_DIR`, or the user's cache.
+pub fn models_dir() -> PathBuf {
+    if let Some(dir) = std::env::var_os("MEGA_MODELS_DIR") {
+        return dir.into();
+    }
+    let cache = std::env::var_os("XDG_CACHE_HOME").map_or_else(
+        || PathBuf::from(std::env::var_os("HOME").expect("HOME is set")).join(".cache"),
+        PathBuf::from,
+    );
+    cache.join("mega-pipeline").join("models")
+}
