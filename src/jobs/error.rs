@@ -1,0 +1,52 @@
+//! What can go wrong with the job table and its files.
+
+/// What can go wrong with the job table and its files.
+#[derive(Debug, thiserror::Error)]
+pub enum JobError {
+    /// The id is not one that this program makes.
+    #[error("`{0}` is not a job id")]
+    BadId(String),
+    /// SQLite refused or failed.
+    #[error("the job table failed: {0}")]
+    Database(#[from] sqlx::Error),
+    /// The table's version is newer than this program, or a migration failed.
+    #[error("the job table could not be brought up to date: {0}")]
+    Migration(#[from] sqlx::migrate::MigrateError),
+    /// A file could not be read or written.
+    #[error("{what}: {source}")]
+    Io {
+        /// What was being done, with the path.
+        what: String,
+        /// What the system said.
+        source: std::io::Error,
+    },
+    /// A row holds something this program never writes.
+    #[error("the job table holds an unknown {what}: `{value}`")]
+    Corrupt {
+        /// Which column.
+        what: &'static str,
+        /// What it holds.
+        value: String,
+    },
+    /// Another process uses the same data directory.
+    #[error("{0} is in use by another mega-pipeline; stop it, or choose another folder with MEGA_DATA_DIR")]
+    InUse(String),
+}
+
+impl JobError {
+    /// Wraps a system error with what was being done.
+    pub fn io(what: impl Into<String>) -> impl FnOnce(std::io::Error) -> Self {
+        let what = what.into();
+        move |source| Self::Io { what, source }
+    }
+
+    /// Whether the disk is full.
+    #[must_use]
+    pub fn is_disk_full(&self) -> bool {
+        match self {
+            Self::Io { source, .. } => source.kind() == std::io::ErrorKind::StorageFull,
+            Self::Database(sqlx::Error::Database(error)) => error.code().as_deref() == Some("13"),
+            _ => false,
+        }
+    }
+}

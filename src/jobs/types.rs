@@ -1,0 +1,209 @@
+//! Rows of the job table as the rest of the program sees them.
+
+use std::fmt;
+use std::str::FromStr;
+
+use serde::{Deserialize, Serialize};
+use uuid::Uuid;
+
+use super::JobError;
+use crate::stage::{ErrorCode, JobOptions, StageKind, Timing};
+
+/// A job's name: a UUIDv7, so ids sort by time and cannot be guessed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct JobId(Uuid);
+
+impl JobId {
+    /// A new id.
+    #[must_use]
+    pub fn new() -> Self {
+        Self(Uuid::now_v7())
+    }
+}
+
+impl Default for JobId {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl fmt::Display for JobId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.hyphenated().fmt(f)
+    }
+}
+
+impl FromStr for JobId {
+    type Err = JobError;
+
+    /// Accepts only the form that [`JobId`] is shown in, so an id is safe as a folder name.
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        let id = Uuid::try_parse(text).map(Self).map_err(|_| JobError::BadId(text.to_owned()))?;
+        if id.to_string() == text { Ok(id) } else { Err(JobError::BadId(text.to_owned())) }
+    }
+}
+
+/// How far a job, or one stage run of it, has come.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum JobState {
+    /// Waiting for the worker.
+    Queued,
+    /// A worker is on it.
+    Running,
+    /// Done, with a result.
+    Succeeded,
+    /// Stopped by an error.
+    Failed,
+    /// Stopped because somebody asked for it.
+    Canceled,
+}
+
+impl JobState {
+    const ALL: [Self; 5] =
+        [Self::Queued, Self::Running, Self::Succeeded, Self::Failed, Self::Canceled];
+
+    /// The state's name in database, API and page.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Queued => "queued",
+            Self::Running => "running",
+            Self::Succeeded => "succeeded",
+            Self::Failed => "failed",
+            Self::Canceled => "canceled",
+        }
+    }
+
+    /// Whether nothing more will happen.
+    #[must_use]
+    pub const fn is_final(self) -> bool {
+        matches!(self, Self::Succeeded | Self::Failed | Self::Canceled)
+    }
+}
+
+impl fmt::Display for JobState {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(self.as_str())
+    }
+}
+
+impl FromStr for JobState {
+    type Err = JobError;
+
+    fn from_str(name: &str) -> Result<Self, Self::Err> {
+        Self::ALL
+            .into_iter()
+            .find(|state| state.as_str() == name)
+            .ok_or_else(|| JobError::Corrupt { what: "state", value: name.to_owned() })
+    }
+}
+
+/// A job to be accepted.
+#[derive(Debug, Clone)]
+pub struct NewJob {
+    /// What the sender called the file; shown, never opened.
+    pub prompt_name: Option<String>,
+    /// Media type, such as `audio/webm`.
+    pub prompt_type: String,
+    /// Ending of the stored file, without a dot, such as `webm`.
+    pub prompt_extension: &'static str,
+    /// Length, where the container tells.
+    pub prompt_ms: Option<u64>,
+    /// What the job asks for.
+    pub options: JobOptions,
+}
+
+/// A job with its stage runs and artifacts, each in the order of the stages.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct Job {
+    /// The job's name.
+    pub id: JobId,
+    /// How far it has come.
+    pub state: JobState,
+    /// When it was accepted, in milliseconds since the Unix epoch.
+    pub created_ms: i64,
+    /// When its first stage began.
+    pub started_ms: Option<i64>,
+    /// When it ended.
+    pub finished_ms: Option<i64>,
+    /// File name of the prompt in the job's folder.
+    #[serde(skip)]
+    pub prompt_file: String,
+    /// What the sender called the prompt.
+    pub prompt_name: Option<String>,
+    /// Media type of the prompt.
+    pub prompt_type: String,
+    /// Length of the prompt in milliseconds, where known.
+    pub prompt_ms: Option<u64>,
+    /// What the job asked for.
+    pub options: JobOptions,
+    /// Why it failed.
+    pub error: Option<JobFailure>,
+    /// Stages that are or were due.
+    pub stages: Vec<StageRun>,
+    /// What the stages made.
+    pub artifacts: Vec<ArtifactRow>,
+}
+
+impl Job {
+    /// The run of `stage`, once it is due.
+    #[must_use]
+    pub fn stage(&self, stage: StageKind) -> Option<&StageRun> {
+        self.stages.iter().find(|run| run.stage == stage)
+    }
+
+    /// What `stage` made.
+    #[must_use]
+    pub fn artifact(&self, stage: StageKind) -> Option<&ArtifactRow> {
+        self.artifacts.iter().find(|artifact| artifact.stage == stage)
+    }
+}
+
+/// Why a job failed.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct JobFailure {
+    /// The stage that failed.
+    pub stage: StageKind,
+    /// For programs.
+    pub code: ErrorCode,
+    /// For the person.
+    pub message: String,
+}
+
+/// One stage of a job.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct StageRun {
+    /// Which stage.
+    pub stage: StageKind,
+    /// How far it has come.
+    pub state: JobState,
+    /// How often it was started.
+    pub attempt: u32,
+    /// When it became due.
+    pub due_ms: i64,
+    /// When it was last started.
+    pub started_ms: Option<i64>,
+    /// When it ended.
+    pub finished_ms: Option<i64>,
+    /// What it cost, once it succeeded.
+    pub timing: Option<Timing>,
+}
+
+/// What a stage made.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct ArtifactRow {
+    /// The stage that made it.
+    pub stage: StageKind,
+    /// File name in the job's folder.
+    pub file: String,
+    /// Media type, such as `audio/wav`.
+    pub media_type: String,
+    /// Size of the file.
+    pub size_bytes: u64,
+    /// Hash of the file, hexadecimal.
+    pub sha256: String,
+    /// Length of audio.
+    pub duration_ms: Option<u64>,
+}
