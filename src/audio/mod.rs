@@ -21,3 +21,9 @@ impl Audio {
         self.samples.len() as u64 * 1000 / u64::from(self.sample_rate)
     }
 }
+
+/// placeholder until the encoder is merged
+#[must_use]
+pub fn wav_bytes(_: &Audio) -> Vec<u8> {
+    Vec::new()
+}
