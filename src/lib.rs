@@ -19,6 +19,7 @@
 pub mod audio;
 pub mod cli;
 pub mod config;
+pub mod cpu;
 pub mod engine;
 pub mod error;
 pub mod jobs;

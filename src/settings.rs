@@ -1,1 +1,231 @@
 //! Validated settings, as the rest of the program sees them.
+
+use std::collections::BTreeMap;
+use std::fmt::Display;
+use std::net::{SocketAddr, ToSocketAddrs};
+use std::path::PathBuf;
+use std::str::FromStr;
+use std::time::Duration;
+
+use crate::config::{Config, ConfigError, MODEL, ROLES};
+use crate::engine::Hardware;
+use crate::stage::JobOptions;
+use crate::text::templates;
+
+/// How log lines look.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum LogFormat {
+    /// For a terminal.
+    Human,
+    /// One JSON object a line.
+    Json,
+}
+
+/// Everything the program was told, checked.
+#[derive(Debug, Clone)]
+pub struct Settings {
+    /// Folder of the job table, recordings and results.
+    pub data_dir: PathBuf,
+    /// Folder of the weights.
+    pub models_dir: PathBuf,
+    /// Address and port of the page.
+    pub listen: SocketAddr,
+    /// What models compute on.
+    pub hardware: Hardware,
+    /// Never use the network.
+    pub offline: bool,
+    /// What a job gets that asks for nothing.
+    pub defaults: JobOptions,
+    /// Largest recording that is taken.
+    pub max_upload_bytes: u64,
+    /// Longest recording that is taken.
+    pub max_audio_s: u64,
+    /// How long a running stage may go on after a stop.
+    pub shutdown_grace: Duration,
+    /// What is logged, in the form of `tracing_subscriber::EnvFilter`.
+    pub log: String,
+    /// How log lines look.
+    pub log_format: LogFormat,
+    /// Models that were chosen by name: role to model id.
+    pub models: BTreeMap<String, String>,
+}
+
+impl Settings {
+    /// Checks every value.
+    ///
+    /// # Errors
+    /// The first value that does not fit, with where it was written and what is expected.
+    pub fn new(config: &Config) -> Result<Self, ConfigError> {
+        Ok(Self {
+            data_dir: path(config, "data_dir")?,
+            models_dir: path(config, "models_dir")?,
+            listen: listen(config)?,
+            hardware: hardware(config)?,
+            offline: number(config, "offline", "`true` or `false`")?,
+            defaults: defaults(config)?,
+            max_upload_bytes: number(config, "max_upload_bytes", "a number of bytes")?,
+            max_audio_s: number(config, "max_audio_s", "a number of seconds")?,
+            shutdown_grace: Duration::from_secs(number(
+                config,
+                "shutdown_grace_s",
+                "a number of seconds",
+            )?),
+            log: config.get("log").text.clone(),
+            log_format: log_format(config)?,
+            models: models(config),
+        })
+    }
+}
+
+fn bad(config: &Config, key: &str, why: impl Display) -> ConfigError {
+    let value = config.get(key);
+    ConfigError::BadValue {
+        key: key.to_owned(),
+        text: value.text.clone(),
+        origin: value.origin.to_string(),
+        why: why.to_string(),
+    }
+}
+
+fn number<T: FromStr>(config: &Config, key: &str, expected: &str) -> Result<T, ConfigError> {
+    let text = config.get(key).text.trim();
+    text.parse().map_err(|_| bad(config, key, format!("{expected} is expected")))
+}
+
+fn within<T: FromStr + PartialOrd + Display>(
+    config: &Config,
+    key: &str,
+    least: T,
+    most: T,
+) -> Result<T, ConfigError> {
+    let expected = format!("a number from {least} to {most}");
+    let value = number(config, key, &expected)?;
+    if value < least || value > most {
+        return Err(bad(config, key, format!("{expected} is expected")));
+    }
+    Ok(value)
+}
+
+fn path(config: &Config, key: &str) -> Result<PathBuf, ConfigError> {
+    let text = &config.get(key).text;
+    if text.is_empty() {
+        return Err(bad(config, key, "the name of a folder is expected"));
+    }
+    std::path::absolute(text).map_err(|error| bad(config, key, error))
+}
+
+fn listen(config: &Config) -> Result<SocketAddr, ConfigError> {
+    let expected = "host:port is expected, such as 127.0.0.1:8080";
+    let mut addresses = config
+        .get("listen")
+        .text
+        .to_socket_addrs()
+        .map_err(|_| bad(config, "listen", expected))?;
+    addresses.next().ok_or_else(|| bad(config, "listen", expected))
+}
+
+fn hardware(config: &Config) -> Result<Hardware, ConfigError> {
+    let threads: usize = within(config, "threads", 0, 1024)?;
+    let threads = match threads {
+        0 => std::thread::available_parallelism().map_or(1, Into::into),
+        threads => threads,
+    };
+    let gpu = match config.get("gpu").text.as_str() {
+        "off" => None,
+        "auto" => cfg!(feature = "cuda").then_some(0),
+        _ if !cfg!(feature = "cuda") => {
+            return Err(bad(config, "gpu", "this binary was built without CUDA; use `off`"));
+        }
+        _ => Some(number(config, "gpu", "`auto`, `off`, or the number of a device")?),
+    };
+    Ok(Hardware { threads, gpu })
+}
+
+fn defaults(config: &Config) -> Result<JobOptions, ConfigError> {
+    let options = JobOptions {
+        target: config.get("target").text.clone(),
+        template: config.get("template").text.clone(),
+        max_tokens: within(config, "max_tokens", 1, 32_768)?,
+        temperature: within(config, "temperature", 0.0, 5.0)?,
+        top_p: within(config, "top_p", 0.0, 1.0)?,
+        repeat_penalty: within(config, "repeat_penalty", 0.1, 10.0)?,
+        seed: number(config, "seed", "a number")?,
+    };
+    if templates::template(&options.template).is_none() {
+        return Err(bad(
+            config,
+            "template",
+            format!("the templates are {}", templates::names().join(", ")),
+        ));
+    }
+    Ok(options)
+}
+
+fn log_format(config: &Config) -> Result<LogFormat, ConfigError> {
+    match config.get("log_format").text.as_str() {
+        "human" => Ok(LogFormat::Human),
+        "json" => Ok(LogFormat::Json),
+        _ => Err(bad(config, "log_format", "`human` or `json` is expected")),
+    }
+}
+
+fn models(config: &Config) -> BTreeMap<String, String> {
+    ROLES
+        .iter()
+        .map(|role| ((*role).to_owned(), config.get(&format!("{MODEL}{role}")).text.clone()))
+        .filter(|(_, model)| model != "auto")
+        .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::Origin;
+
+    fn with(key: &str, text: &str) -> Result<Settings, ConfigError> {
+        let mut config = Config::defaults();
+        config.set(key, text, Origin::Flag("--set".to_owned())).unwrap();
+        Settings::new(&config)
+    }
+
+    #[test]
+    fn the_defaults_are_valid_and_listen_on_this_machine_only() {
+        let settings = Settings::new(&Config::defaults()).unwrap();
+        assert!(settings.listen.ip().is_loopback());
+        assert_eq!(settings.listen.port(), 8080);
+        assert!(settings.hardware.threads > 0);
+        assert_eq!(settings.defaults, JobOptions::default());
+        assert!(settings.models.is_empty());
+    }
+
+    #[test]
+    fn a_bad_value_is_told_with_its_place_and_what_is_expected() {
+        for (key, text, expected) in [
+            ("listen", "nonsense", "host:port"),
+            ("threads", "many", "from 0 to 1024"),
+            ("temperature", "-1", "from 0 to 5"),
+            ("offline", "perhaps", "`true` or `false`"),
+            ("template", "poem", "continue"),
+            ("log_format", "xml", "`human` or `json`"),
+            ("gpu", "x", "CUDA"),
+            ("data_dir", "", "folder"),
+        ] {
+            let error = with(key, text).unwrap_err().to_string();
+            assert!(error.starts_with("flag --set"), "{error}");
+            assert!(error.contains(key) && error.contains(expected), "{key}: {error}");
+        }
+    }
+
+    #[test]
+    fn a_model_can_be_chosen_for_a_role() {
+        let settings = with("model.speech-to-text", "whisper-tiny").unwrap();
+        assert_eq!(settings.models["speech-to-text"], "whisper-tiny");
+    }
+
+    #[test]
+    fn threads_zero_means_one_for_each_core() {
+        let cores = std::thread::available_parallelism().unwrap().get();
+        assert_eq!(with("threads", "0").unwrap().hardware.threads, cores);
+        assert_eq!(with("threads", "1").unwrap().hardware.threads, 1);
+    }
+}

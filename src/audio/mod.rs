@@ -25,5 +25,5 @@ impl Audio {
 /// placeholder until the encoder is merged
 #[must_use]
 pub fn wav_bytes(_: &Audio) -> Vec<u8> {
-    Vec::new()
+    vec![1, 2, 3]
 }

@@ -1,1 +1,190 @@
 //! What a person types: one file a subcommand.
+//!
+//! Called by `main` only. This file parses, reads the configuration and hands on.
+
+mod bench;
+mod completions;
+mod config;
+mod doctor;
+mod models;
+mod progress;
+mod run;
+mod serve;
+
+use std::path::PathBuf;
+
+use clap::{Args, Parser, Subcommand};
+
+use crate::config::{Config, ConfigError, FILE_NAME, Origin};
+use crate::error::AppError;
+use crate::settings::Settings;
+use crate::telemetry;
+
+const EXIT_CODES: &str = "\
+Exit codes:
+  0    success
+  1    the work failed
+  2    wrong usage or configuration
+  3    weights or a library are missing or damaged
+  4    the recording cannot be read or holds no speech
+  130  interrupted
+
+Every setting can also stand in mega-pipeline.toml or in a variable of the
+environment: `mega-pipeline config` lists them all with their values.";
+
+/// Speak a prompt; hear it continued in English and in another language.
+#[derive(Debug, Parser)]
+#[command(version, after_help = EXIT_CODES)]
+pub struct Cli {
+    #[command(flatten)]
+    global: GlobalArgs,
+    #[command(subcommand)]
+    command: Option<Command>,
+}
+
+/// Flags that every subcommand takes.
+#[derive(Debug, Args)]
+struct GlobalArgs {
+    /// Configuration file [default: mega-pipeline.toml in the working directory, if there]
+    #[arg(long, global = true, value_name = "FILE")]
+    config: Option<PathBuf>,
+    /// Folder of the job table, recordings and results
+    #[arg(long, global = true, value_name = "DIR")]
+    data_dir: Option<String>,
+    /// Folder of the weights
+    #[arg(long, global = true, value_name = "DIR")]
+    models_dir: Option<String>,
+    /// Address and port of the page
+    #[arg(long, global = true, value_name = "HOST:PORT")]
+    listen: Option<String>,
+    /// Threads for one model at work; 0 is one for each core
+    #[arg(long, global = true, value_name = "N")]
+    threads: Option<String>,
+    /// Never use the network
+    #[arg(long, global = true)]
+    offline: bool,
+    /// Any setting by name; see `mega-pipeline config`
+    #[arg(long, global = true, value_name = "KEY=VALUE")]
+    set: Vec<String>,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Serve the page and the API, and run jobs (the default)
+    Serve(serve::ServeArgs),
+    /// Run one recording through the stages, without a server
+    Run(run::RunArgs),
+    /// List, pull, verify or remove weights
+    Models(models::ModelsArgs),
+    /// Check everything that can go wrong, and say how to mend it
+    Doctor(doctor::DoctorArgs),
+    /// Print every setting, its value, and where it came from
+    Config(config::ConfigArgs),
+    /// Measure the stages on this machine
+    Bench(bench::BenchArgs),
+    /// Print a completion script for a shell
+    Completions(completions::CompletionsArgs),
+}
+
+/// Runs what was typed.
+///
+/// # Errors
+/// Whatever stopped the command; its exit code tells the kind.
+pub fn run(cli: Cli) -> Result<(), AppError> {
+    let command = cli.command.unwrap_or(Command::Serve(serve::ServeArgs::default()));
+    if let Command::Completions(args) = command {
+        completions::run(&args);
+        return Ok(());
+    }
+    let config = read_config(&cli.global, std::env::vars_os())?;
+    let settings = Settings::new(&config)?;
+    telemetry::init(&settings)?;
+    match command {
+        Command::Serve(args) => serve::run(&args, &settings),
+        Command::Run(args) => run::run(&args, &settings),
+        Command::Models(args) => models::run(args, &settings),
+        Command::Doctor(args) => doctor::run(&args, &settings),
+        Command::Config(args) => config::run(&args, &config),
+        Command::Bench(args) => bench::run(&args, &settings),
+        Command::Completions(_) => unreachable!("handled above"),
+    }
+}
+
+/// Lays file, environment and flags over the defaults.
+fn read_config(
+    args: &GlobalArgs,
+    environment: impl IntoIterator<Item = (std::ffi::OsString, std::ffi::OsString)>,
+) -> Result<Config, ConfigError> {
+    let mut config = Config::defaults();
+    if let Some(path) = &args.config {
+        config.add_file(path)?;
+    } else if PathBuf::from(FILE_NAME).is_file() {
+        config.add_file(&PathBuf::from(FILE_NAME))?;
+    }
+    config.add_environment(environment.into_iter().filter_map(|(name, value)| {
+        // A name or value that is not Unicode cannot be one of ours.
+        Some((name.into_string().ok()?, value.into_string().ok()?))
+    }))?;
+    let flags = [
+        ("data_dir", "--data-dir", args.data_dir.clone()),
+        ("models_dir", "--models-dir", args.models_dir.clone()),
+        ("listen", "--listen", args.listen.clone()),
+        ("threads", "--threads", args.threads.clone()),
+        ("offline", "--offline", args.offline.then(|| "true".to_owned())),
+    ];
+    for (key, flag, value) in flags {
+        if let Some(value) = value {
+            config.set(key, &value, Origin::Flag(flag.to_owned()))?;
+        }
+    }
+    for pair in &args.set {
+        let (key, value) = pair.split_once('=').ok_or_else(|| ConfigError::BadValue {
+            key: "--set".to_owned(),
+            text: pair.clone(),
+            origin: "flag --set".to_owned(),
+            why: "KEY=VALUE is expected".to_owned(),
+        })?;
+        config.set(key.trim(), value.trim(), Origin::Flag("--set".to_owned()))?;
+    }
+    Ok(config)
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory;
+
+    use super::*;
+
+    #[test]
+    fn the_command_line_is_well_formed() {
+        Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn every_flag_lands_in_its_setting() {
+        let cli = Cli::parse_from([
+            "mega-pipeline",
+            "config",
+            "--data-dir=/d",
+            "--models-dir=/m",
+            "--listen=127.0.0.1:9",
+            "--threads=3",
+            "--offline",
+            "--set=max_tokens=77",
+        ]);
+        let settings = Settings::new(&read_config(&cli.global, []).unwrap()).unwrap();
+        assert_eq!(settings.data_dir, PathBuf::from("/d"));
+        assert_eq!(settings.models_dir, PathBuf::from("/m"));
+        assert_eq!(settings.listen.port(), 9);
+        assert_eq!(settings.hardware.threads, 3);
+        assert!(settings.offline);
+        assert_eq!(settings.defaults.max_tokens, 77);
+    }
+
+    #[test]
+    fn a_named_configuration_file_must_exist() {
+        let cli = Cli::parse_from(["mega-pipeline", "--config=/nowhere.toml"]);
+        let error = read_config(&cli.global, []).unwrap_err();
+        assert!(error.to_string().starts_with("/nowhere.toml"), "{error}");
+    }
+}

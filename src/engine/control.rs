@@ -62,4 +62,9 @@ impl Control<'_> {
     pub fn report(&self, done: usize, total: usize) {
         (self.progress)(Progress::Fraction { done: done as u64, total: total as u64 });
     }
+
+    /// Reports text that was just made.
+    pub fn say(&self, delta: &str) {
+        (self.progress)(Progress::Text { delta: delta.to_owned() });
+    }
 }

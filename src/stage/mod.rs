@@ -5,6 +5,7 @@
 
 mod error;
 mod kind;
+pub mod stub;
 
 use std::path::PathBuf;
 
@@ -46,6 +47,21 @@ pub struct Artifacts {
     pub text: Option<String>,
     /// Result of `translate_text`, in the job's target language.
     pub translation: Option<String>,
+}
+
+impl Artifacts {
+    /// Takes in what `kind` made, for the stages that follow.
+    pub fn accept(&mut self, kind: StageKind, artifact: Artifact) {
+        match artifact {
+            Artifact::Transcript(transcript) => self.transcript = Some(transcript),
+            Artifact::Text(text) if kind == StageKind::TranslateText => {
+                self.translation = Some(text);
+            }
+            Artifact::Text(text) => self.text = Some(text),
+            // Speech is an end; no stage reads it.
+            Artifact::Audio(_) => {}
+        }
+    }
 }
 
 /// What a stage made.

@@ -1,6 +1,8 @@
 //! Shared by the integration tests.
 #![allow(dead_code, reason = "every test crate uses its own part of this module")]
 
+pub mod jobs;
+
 use std::path::PathBuf;
 
 /// A file of a model that `script/test` has pulled.

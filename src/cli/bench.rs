@@ -1,0 +1,162 @@
+//! `mega-pipeline bench`: what the stages cost on this machine.
+
+use std::path::PathBuf;
+
+use clap::{Args, Subcommand};
+use serde::Serialize;
+
+use crate::engine::{Cancel, Control};
+use crate::error::AppError;
+use crate::settings::Settings;
+use crate::stage::{self, Artifacts, Stage, StageContext, StageKind, Timing};
+
+/// Arguments of `bench`.
+#[derive(Debug, Args)]
+pub struct BenchArgs {
+    #[command(subcommand)]
+    what: What,
+}
+
+#[derive(Debug, Subcommand)]
+enum What {
+    /// Each stage: seconds, real-time factor, tokens/s, peak memory
+    Stages(StagesArgs),
+}
+
+#[derive(Debug, Args)]
+struct StagesArgs {
+    /// The recording
+    #[arg(default_value = "samples/prompt.flac")]
+    input: PathBuf,
+    /// Language to translate to
+    #[arg(long, value_name = "TAG")]
+    target: Option<String>,
+    /// Measured runs, after one run that warms up
+    #[arg(long, default_value_t = 5, value_parser = clap::value_parser!(u32).range(1..=1000))]
+    runs: u32,
+    /// Print JSON
+    #[arg(long)]
+    json: bool,
+    /// Every stage a fast stub: what everything but the models costs
+    #[arg(long)]
+    stub: bool,
+}
+
+/// One row of the table: the median of the measured runs.
+#[derive(Debug, Serialize)]
+struct Row {
+    stage: StageKind,
+    model: String,
+    device: String,
+    load_s: f64,
+    first_run_s: f64,
+    median_run_s: f64,
+    real_time_factor: Option<f64>,
+    units_per_s: Option<f64>,
+    unit: Option<String>,
+    /// Most memory the whole process has held so far.
+    peak_mb: Option<u64>,
+}
+
+/// Runs the benchmark.
+///
+/// # Errors
+/// When a stage fails.
+pub fn run(args: &BenchArgs, settings: &Settings) -> Result<(), AppError> {
+    let What::Stages(args) = &args.what;
+    let mut options = settings.defaults.clone();
+    if let Some(target) = &args.target {
+        options.target.clone_from(target);
+    }
+    let stages = if args.stub { stage::stub::stages() } else { stage::local(settings)? };
+    let mut inputs = Artifacts { prompt: args.input.clone(), ..Artifacts::default() };
+    let mut rows = Vec::new();
+    for mut stage in stages {
+        rows.push(measure(stage.as_mut(), &mut inputs, &options, args.runs)?);
+    }
+    if args.json {
+        let json = serde_json::to_string_pretty(&rows)
+            .map_err(|error| AppError::Other(error.to_string()))?;
+        println!("{json}");
+    } else {
+        print_table(&rows, settings, args.runs);
+    }
+    Ok(())
+}
+
+fn measure(
+    stage: &mut dyn Stage,
+    inputs: &mut Artifacts,
+    options: &stage::JobOptions,
+    runs: u32,
+) -> Result<Row, AppError> {
+    let kind = stage.kind();
+    let failed = |error| AppError::Stage { stage: kind, error };
+    let loading = std::time::Instant::now();
+    stage.load().map_err(failed)?;
+    let load_s = loading.elapsed().as_secs_f64();
+    let cancel = Cancel::default();
+    let context =
+        StageContext { options, control: Control { cancel: &cancel, progress: &|_| {} } };
+    let first = stage.run(inputs, &context).map_err(failed)?;
+    let mut timings = Vec::with_capacity(runs as usize);
+    for _ in 0..runs {
+        timings.push(stage.run(inputs, &context).map_err(failed)?.timing);
+    }
+    timings.sort_by_key(|timing| timing.run_ms);
+    let median = timings[timings.len() / 2].clone();
+    inputs.accept(kind, first.artifact);
+    Ok(row(kind, load_s, &first.timing, median))
+}
+
+fn row(stage: StageKind, load_s: f64, first: &Timing, median: Timing) -> Row {
+    let median_run_s = median.run_ms as f64 / 1000.0;
+    Row {
+        stage,
+        load_s,
+        first_run_s: first.run_ms as f64 / 1000.0,
+        median_run_s,
+        real_time_factor: median.real_time_factor(),
+        units_per_s: median
+            .tokens
+            .filter(|_| median_run_s > 0.0)
+            .map(|count| count as f64 / median_run_s),
+        unit: median.unit,
+        model: median.model,
+        device: median.device,
+        peak_mb: peak_mb(),
+    }
+}
+
+fn print_table(rows: &[Row], settings: &Settings, runs: u32) {
+    println!("{} threads, median of {runs} runs\n", settings.hardware.threads);
+    println!(
+        "| stage | model | device | load s | first run s | run s | real-time factor | rate | \
+         peak MB |\n|---|---|---|---|---|---|---|---|---|"
+    );
+    for row in rows {
+        let or_dash = |text: Option<String>| text.unwrap_or_else(|| "–".to_owned());
+        println!(
+            "| {} | {} | {} | {:.2} | {:.2} | {:.2} | {} | {} | {} |",
+            row.stage,
+            row.model,
+            row.device,
+            row.load_s,
+            row.first_run_s,
+            row.median_run_s,
+            or_dash(row.real_time_factor.map(|factor| format!("{factor:.3}"))),
+            or_dash(row.units_per_s.zip(row.unit.as_deref()).map(|(rate, unit)| format!("{rate:.1} {unit}/s"))),
+            or_dash(row.peak_mb.map(|mb| mb.to_string())),
+        );
+    }
+    let total: f64 = rows.iter().map(|row| row.median_run_s).sum();
+    println!("\nwhole chain, warm: {total:.2} s");
+}
+
+/// The most resident memory this process has held, in megabytes, where the system tells.
+fn peak_mb() -> Option<u64> {
+    let status = std::fs::read_to_string("/proc/self/status").ok()?;
+    let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"))?;
+    let kilobytes: u64 = line.trim().strip_suffix("kB")?.trim().parse().ok()?;
+    Some(kilobytes / 1000)
+}

@@ -1,1 +1,0 @@
-//! Raw configuration values: file, environment and flags.

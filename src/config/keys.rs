@@ -1,0 +1,119 @@
+//! The one list of everything that can be configured.
+
+use std::env;
+use std::path::PathBuf;
+
+use crate::stage::JobOptions;
+
+/// Every variable of the environment that configures this program begins with this.
+pub(super) const PREFIX: &str = "MEGA_";
+
+/// The prefix of keys that choose the model for a role.
+pub const MODEL: &str = "model.";
+
+/// Roles whose model can be chosen, as `models/manifest.toml` names them.
+pub const ROLES: [&str; 10] = [
+    "speech-to-text",
+    "voice-activity",
+    "text-generation",
+    "translation-en-fr",
+    "translation-en-pt",
+    "voice-en",
+    "voice-fr",
+    "voice-pt",
+    "onnx-runtime",
+    "phonemes",
+];
+
+/// Something that can be configured.
+#[derive(Debug, Clone)]
+pub struct Key {
+    /// Name in the file, such as `max_audio_s` or `model.voice-en`.
+    pub name: String,
+    /// What it does, in a sentence.
+    pub doc: String,
+    /// The value when nobody sets one.
+    pub default: fn() -> String,
+}
+
+impl Key {
+    fn new(name: &str, doc: &str, default: fn() -> String) -> Self {
+        Self { name: name.to_owned(), doc: doc.to_owned(), default }
+    }
+
+    /// The variable of the environment that sets it.
+    #[must_use]
+    pub fn environment(&self) -> String {
+        format!("{PREFIX}{}", self.name.replace(['.', '-'], "_").to_uppercase())
+    }
+}
+
+/// Everything that can be configured.
+#[must_use]
+pub fn known_keys() -> Vec<Key> {
+    let mut keys = vec![
+        Key::new("data_dir", "Folder of the job table, recordings and results.", || {
+            home("XDG_DATA_HOME", ".local/share").display().to_string()
+        }),
+        Key::new("models_dir", "Folder of the weights.", || {
+            home("XDG_CACHE_HOME", ".cache").join("models").display().to_string()
+        }),
+        Key::new("listen", "Address and port of the page.", || "127.0.0.1:8080".to_owned()),
+        Key::new("threads", "Threads for one model at work; 0 is one for each core.", || {
+            "0".to_owned()
+        }),
+        Key::new("gpu", "`auto`, `off`, or the number of a CUDA device.", || "auto".to_owned()),
+        Key::new("offline", "Never use the network, not even for `models pull`.", || {
+            "false".to_owned()
+        }),
+        Key::new("target", "Language to translate to when a job names none.", || {
+            JobOptions::default().target
+        }),
+        Key::new("template", "Prompt template when a job names none.", || {
+            JobOptions::default().template
+        }),
+        Key::new("max_tokens", "Most tokens a text may have when a job names no number.", || {
+            JobOptions::default().max_tokens.to_string()
+        }),
+        Key::new("temperature", "Randomness of the text; 0 is always the likeliest.", || {
+            JobOptions::default().temperature.to_string()
+        }),
+        Key::new("top_p", "Smallest set of next words to choose from, by probability.", || {
+            JobOptions::default().top_p.to_string()
+        }),
+        Key::new("repeat_penalty", "Above 1, words already used become less likely.", || {
+            JobOptions::default().repeat_penalty.to_string()
+        }),
+        Key::new("seed", "Makes texts repeatable.", || JobOptions::default().seed.to_string()),
+        Key::new("max_upload_bytes", "Largest recording that is taken.", || {
+            "100000000".to_owned()
+        }),
+        Key::new("max_audio_s", "Longest recording that is taken, in seconds.", || {
+            "3600".to_owned()
+        }),
+        Key::new("shutdown_grace_s", "How long a running stage may go on after a stop.", || {
+            "10".to_owned()
+        }),
+        Key::new("log", "What is logged, such as `info` or `mega_pipeline=debug`.", || {
+            "info".to_owned()
+        }),
+        Key::new("log_format", "`human` or `json`.", || "human".to_owned()),
+    ];
+    keys.extend(ROLES.iter().map(|role| {
+        Key::new(
+            &format!("{MODEL}{role}"),
+            &format!("Model for {role}; `auto` is the best one that is installed."),
+            || "auto".to_owned(),
+        )
+    }));
+    keys
+}
+
+/// This program's folder below the user's `variable` folder, or below `fallback` in the home.
+fn home(variable: &str, fallback: &str) -> PathBuf {
+    let base = env::var_os(variable).filter(|dir| !dir.is_empty()).map_or_else(
+        || env::home_dir().unwrap_or_else(|| PathBuf::from(".")).join(fallback),
+        PathBuf::from,
+    );
+    base.join("mega-pipeline")
+}

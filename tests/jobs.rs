@@ -1,0 +1,356 @@
+//! A job accepted is never lost and never done twice.
+
+mod support;
+
+use std::fs;
+use std::sync::mpsc;
+use std::time::Duration;
+
+use mega_pipeline::engine::{Cancel, Progress};
+use mega_pipeline::jobs::{JobState, Recovered, Worker};
+use mega_pipeline::stage::{
+    Artifact, Artifacts, ErrorCode, Stage, StageContext, StageError, StageKind, StageOutput,
+    Timing, stub,
+};
+use support::jobs::{ended, get, open, submit};
+
+const GRACE: Duration = Duration::from_secs(10);
+
+/// A stage that does what the test says.
+struct Scripted<F>(StageKind, F);
+
+impl<F> Stage for Scripted<F>
+where
+    F: FnMut(&Artifacts, &StageContext<'_>) -> Result<StageOutput, StageError> + Send,
+{
+    fn kind(&self) -> StageKind {
+        self.0
+    }
+
+    fn load(&mut self) -> Result<(), StageError> {
+        Ok(())
+    }
+
+    fn run(
+        &mut self,
+        inputs: &Artifacts,
+        ctx: &StageContext<'_>,
+    ) -> Result<StageOutput, StageError> {
+        self.1(inputs, ctx)
+    }
+}
+
+/// The stub stages, with one of them replaced.
+fn with(
+    kind: StageKind,
+    run: impl FnMut(&Artifacts, &StageContext<'_>) -> Result<StageOutput, StageError> + Send + 'static,
+) -> Vec<Box<dyn Stage>> {
+    let mut stages = stub::stages();
+    stages[kind as usize] = Box::new(Scripted(kind, run));
+    stages
+}
+
+fn text(text: &str) -> StageOutput {
+    StageOutput { artifact: Artifact::Text(text.to_owned()), timing: Timing::default() }
+}
+
+fn wait_for_cancel(cancel: &Cancel) -> StageError {
+    while !cancel.is_canceled() {
+        std::thread::yield_now();
+    }
+    StageError::canceled()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_job_goes_through_the_five_stages_in_order_and_keeps_every_result() {
+    let dir = tempfile::tempdir().unwrap();
+    let store = open(dir.path()).await;
+    let worker = Worker::start(store.clone(), stub::stages()).unwrap();
+    let id = submit(&store).await;
+    let job = ended(&store, id).await;
+    worker.stop(GRACE).await;
+
+    assert_eq!(job.state, JobState::Succeeded);
+    assert_eq!(job.stages.iter().map(|run| run.stage).collect::<Vec<_>>(), StageKind::ALL);
+    assert!(job.stages.iter().all(|run| run.attempt == 1 && run.timing.is_some()));
+    assert!(job.stages.windows(2).all(|pair| pair[0].finished_ms <= pair[1].started_ms));
+    assert_eq!(job.artifacts.len(), 5);
+    for artifact in &job.artifacts {
+        let size = fs::metadata(store.folder(id).path(&artifact.file)).unwrap().len();
+        assert_eq!(size, artifact.size_bytes, "{}", artifact.file);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn jobs_run_in_the_order_in_which_they_were_accepted() {
+    let dir = tempfile::tempdir().unwrap();
+    let store = open(dir.path()).await;
+    let mut ids = Vec::new();
+    for _ in 0..5 {
+        ids.push(submit(&store).await);
+    }
+    let worker = Worker::start(store.clone(), stub::stages()).unwrap();
+    let mut finished = Vec::new();
+    for &id in &ids {
+        finished.push(ended(&store, id).await.finished_ms);
+    }
+    worker.stop(GRACE).await;
+    assert!(finished.is_sorted(), "{finished:?}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_failed_stage_ends_the_job_with_its_code_and_sentence() {
+    let dir = tempfile::tempdir().unwrap();
+    let store = open(dir.path()).await;
+    let stages = with(StageKind::TranscribeAudio, |_, _| {
+        Err(StageError::new(ErrorCode::NoSpeech, "No speech was found."))
+    });
+    let worker = Worker::start(store.clone(), stages).unwrap();
+    let job = ended(&store, submit(&store).await).await;
+    worker.stop(GRACE).await;
+
+    assert_eq!(job.state, JobState::Failed);
+    let error = job.error.unwrap();
+    assert_eq!(error.stage, StageKind::TranscribeAudio);
+    assert_eq!(error.code, ErrorCode::NoSpeech);
+    assert_eq!(error.message, "No speech was found.");
+    assert_eq!(job.artifacts, []);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_panic_in_a_stage_fails_its_job_and_the_worker_goes_on() {
+    let dir = tempfile::tempdir().unwrap();
+    let store = open(dir.path()).await;
+    let mut first = true;
+    let stages = with(StageKind::GenerateText, move |_, _| {
+        assert!(!std::mem::take(&mut first), "secret detail");
+        Ok(text("second job"))
+    });
+    let worker = Worker::start(store.clone(), stages).unwrap();
+    let failed = ended(&store, submit(&store).await).await;
+    let fine = ended(&store, submit(&store).await).await;
+    worker.stop(GRACE).await;
+
+    let error = failed.error.unwrap();
+    assert_eq!(error.code, ErrorCode::Internal);
+    assert!(!error.message.contains("secret"), "{}", error.message);
+    assert_eq!(fine.state, JobState::Succeeded);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_running_job_is_canceled_inside_its_stage() {
+    let dir = tempfile::tempdir().unwrap();
+    let store = open(dir.path()).await;
+    let (started, wait_started) = mpsc::channel();
+    let stages = with(StageKind::GenerateText, move |_, ctx| {
+        started.send(()).unwrap();
+        Err(wait_for_cancel(ctx.control.cancel))
+    });
+    let worker = Worker::start(store.clone(), stages).unwrap();
+    let id = submit(&store).await;
+    tokio::task::spawn_blocking(move || wait_started.recv()).await.unwrap().unwrap();
+    assert!(store.cancel(id).await.unwrap());
+    let job = ended(&store, id).await;
+    worker.stop(GRACE).await;
+
+    assert_eq!(job.state, JobState::Canceled);
+    assert_eq!(job.error, None);
+    assert_eq!(job.artifacts.len(), 1, "the transcript stays");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_queued_job_is_canceled_without_a_worker_and_only_once() {
+    let dir = tempfile::tempdir().unwrap();
+    let store = open(dir.path()).await;
+    let id = submit(&store).await;
+    assert!(store.cancel(id).await.unwrap());
+    assert!(!store.cancel(id).await.unwrap());
+    assert_eq!(get(&store, id).await.state, JobState::Canceled);
+    assert!(store.claim().await.unwrap().is_none());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn deleting_a_running_job_leaves_neither_rows_nor_files() {
+    let dir = tempfile::tempdir().unwrap();
+    let store = open(dir.path()).await;
+    let (started, wait_started) = mpsc::channel();
+    let (go, wait_go) = mpsc::channel::<()>();
+    let stages = with(StageKind::GenerateText, move |_, _| {
+        started.send(()).unwrap();
+        wait_go.recv().unwrap();
+        Ok(text("too late"))
+    });
+    let worker = Worker::start(store.clone(), stages).unwrap();
+    let id = submit(&store).await;
+    tokio::task::spawn_blocking(move || wait_started.recv()).await.unwrap().unwrap();
+    assert!(store.delete(id).await.unwrap());
+    go.send(()).unwrap();
+    worker.stop(GRACE).await;
+
+    assert_eq!(store.get(id).await.unwrap(), None);
+    assert!(!store.folder(id).dir().exists());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_stage_that_outlives_the_grace_period_runs_again_at_the_next_start() {
+    let dir = tempfile::tempdir().unwrap();
+    let id = {
+        let store = open(dir.path()).await;
+        let (started, wait_started) = mpsc::channel();
+        let stages = with(StageKind::TranslateText, move |_, ctx| {
+            started.send(()).unwrap();
+            Err(wait_for_cancel(ctx.control.cancel))
+        });
+        let worker = Worker::start(store.clone(), stages).unwrap();
+        let id = submit(&store).await;
+        tokio::task::spawn_blocking(move || wait_started.recv()).await.unwrap().unwrap();
+        worker.stop(Duration::ZERO).await;
+        assert_eq!(get(&store, id).await.state, JobState::Running);
+        id
+    };
+    let store = open(dir.path()).await;
+    let worker = Worker::start(store.clone(), stub::stages()).unwrap();
+    let job = ended(&store, id).await;
+    worker.stop(GRACE).await;
+    assert_eq!(job.state, JobState::Succeeded);
+    assert_eq!(job.stage(StageKind::TranslateText).unwrap().attempt, 2);
+    assert_eq!(job.stage(StageKind::GenerateText).unwrap().attempt, 1, "done is done");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_a_crash_interrupted_is_queued_again_with_its_attempt_counted() {
+    let dir = tempfile::tempdir().unwrap();
+    let id = {
+        let store = open(dir.path()).await;
+        let id = submit(&store).await;
+        // The process "dies" between the claim and its end.
+        store.claim().await.unwrap().unwrap();
+        id
+    };
+    let store = open(dir.path()).await;
+    let recovered = store.recover().await.unwrap();
+    assert_eq!(recovered, Recovered { queued_again: 1, ..Recovered::default() });
+    let claim = store.claim().await.unwrap().unwrap();
+    assert_eq!(claim.job.id, id);
+    assert_eq!(claim.job.stage(StageKind::TranscribeAudio).unwrap().attempt, 2);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_stage_that_takes_the_program_down_three_times_is_given_up() {
+    let dir = tempfile::tempdir().unwrap();
+    let id = {
+        let store = open(dir.path()).await;
+        submit(&store).await
+    };
+    for _ in 0..3 {
+        let store = open(dir.path()).await;
+        store.recover().await.unwrap();
+        store.claim().await.unwrap().unwrap();
+    }
+    let store = open(dir.path()).await;
+    assert_eq!(store.recover().await.unwrap().given_up, 1);
+    let job = get(&store, id).await;
+    assert_eq!(job.state, JobState::Failed);
+    assert_eq!(job.error.unwrap().code, ErrorCode::Internal);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_result_whose_file_is_gone_is_made_again_with_all_that_follows() {
+    let dir = tempfile::tempdir().unwrap();
+    let store = open(dir.path()).await;
+    let worker = Worker::start(store.clone(), stub::stages()).unwrap();
+    let id = submit(&store).await;
+    ended(&store, id).await;
+    worker.stop(GRACE).await;
+    fs::remove_file(store.folder(id).path("generate_text.txt")).unwrap();
+
+    assert_eq!(store.recover().await.unwrap().run_again, 1);
+    let worker = Worker::start(store.clone(), stub::stages()).unwrap();
+    let job = ended(&store, id).await;
+    worker.stop(GRACE).await;
+    assert_eq!(job.state, JobState::Succeeded);
+    assert_eq!(job.artifacts.len(), 5);
+    assert!(store.folder(id).path("generate_text.txt").is_file());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn files_without_a_row_are_removed_and_foreign_files_are_left_alone() {
+    let dir = tempfile::tempdir().unwrap();
+    let store = open(dir.path()).await;
+    let id = submit(&store).await;
+    let folder = store.folder(id);
+    fs::write(folder.path("generate_text.txt"), "never recorded").unwrap();
+    fs::write(folder.path("generate_text.txt.tmp"), "half").unwrap();
+    fs::write(folder.path("notes.txt"), "somebody's own").unwrap();
+    fs::write(store.incoming_dir().join("abandoned"), "upload").unwrap();
+    let orphan = store.folder(mega_pipeline::jobs::JobId::new());
+    fs::create_dir(orphan.dir()).unwrap();
+
+    assert_eq!(store.recover().await.unwrap().removed, 4);
+    assert!(folder.path("notes.txt").is_file());
+    assert!(folder.path("prompt.wav").is_file());
+    assert!(!folder.path("generate_text.txt").exists());
+    assert!(!orphan.dir().exists());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_second_process_on_the_same_folder_is_refused() {
+    let dir = tempfile::tempdir().unwrap();
+    let _store = open(dir.path()).await;
+    let error = mega_pipeline::jobs::JobStore::open(dir.path(), Default::default())
+        .await
+        .expect_err("the folder is taken");
+    assert!(error.to_string().contains("in use by another mega-pipeline"), "{error}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn recordings_are_readable_by_their_owner_alone() {
+    use std::os::unix::fs::PermissionsExt;
+    let dir = tempfile::tempdir().unwrap();
+    let store = open(&dir.path().join("data")).await;
+    let id = submit(&store).await;
+    for folder in [store.folder(id).dir(), store.incoming_dir(), &dir.path().join("data")] {
+        let mode = fs::metadata(folder).unwrap().permissions().mode();
+        assert_eq!(mode & 0o077, 0, "{}", folder.display());
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_page_opened_in_the_middle_of_a_job_can_show_what_was_made_so_far() {
+    let dir = tempfile::tempdir().unwrap();
+    let store = open(dir.path()).await;
+    let (said, wait_said) = mpsc::channel();
+    let (go, wait_go) = mpsc::channel::<()>();
+    let stages = with(StageKind::GenerateText, move |_, ctx| {
+        ctx.control.say("half a ");
+        ctx.control.say("sentence");
+        ctx.control.report(2, 4);
+        said.send(()).unwrap();
+        wait_go.recv().unwrap();
+        Ok(text("half a sentence more"))
+    });
+    let worker = Worker::start(store.clone(), stages).unwrap();
+    let mut events = store.events().subscribe();
+    let id = submit(&store).await;
+    tokio::task::spawn_blocking(move || wait_said.recv()).await.unwrap().unwrap();
+    let live = store.events().live(id).unwrap();
+    assert_eq!(live.stage, StageKind::GenerateText);
+    assert_eq!(live.text, "half a sentence");
+    assert_eq!(live.fraction, Some((2, 4)));
+    go.send(()).unwrap();
+    ended(&store, id).await;
+    worker.stop(GRACE).await;
+
+    assert_eq!(store.events().live(id), None);
+    let mut heard = String::new();
+    while let Ok(event) = events.try_recv() {
+        if let mega_pipeline::jobs::JobEventKind::Progress {
+            stage: StageKind::GenerateText,
+            progress: Progress::Text { delta },
+        } = event.kind
+        {
+            heard += &delta;
+        }
+    }
+    assert_eq!(heard, "half a sentence");
+}
