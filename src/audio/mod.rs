@@ -2,6 +2,16 @@
 //!
 //! Called by `engine`, `stage` and `cli`. Knows nothing of models or jobs.
 
+pub mod decode;
+pub mod playback;
+pub mod resample;
+mod wav;
+
+pub use wav::{WavError, read_wav, wav_bytes};
+
+/// Samples per second that speech models read.
+pub const SPEECH_RATE: u32 = 16_000;
+
 /// Mono sound in memory.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct Audio {
@@ -20,10 +30,4 @@ impl Audio {
         }
         self.samples.len() as u64 * 1000 / u64::from(self.sample_rate)
     }
-}
-
-/// placeholder until the encoder is merged
-#[must_use]
-pub fn wav_bytes(_: &Audio) -> Vec<u8> {
-    vec![1, 2, 3]
 }

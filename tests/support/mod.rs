@@ -2,8 +2,11 @@
 #![allow(dead_code, reason = "every test crate uses its own part of this module")]
 
 pub mod jobs;
+pub mod speech;
 
 use std::path::PathBuf;
+
+use mega_pipeline::engine::{Cancel, Control, Hardware};
 
 /// A file of a model that `script/test` has pulled.
 ///
@@ -17,12 +20,24 @@ pub fn model_file(model: &str, file: &str) -> PathBuf {
 
 /// Where the tests keep weights: `MEGA_MODELS_DIR`, or the user's cache.
 pub fn models_dir() -> PathBuf {
-    if let Some(dir) = std::env::var_os("MEGA_MODELS_DIR") {
-        return dir.into();
-    }
+    std::env::var_os("MEGA_MODELS_DIR").map_or_else(|| cache_dir().join("models"), PathBuf::from)
+}
+
+/// What the scripts keep outside the clone.
+pub fn cache_dir() -> PathBuf {
     let cache = std::env::var_os("XDG_CACHE_HOME").map_or_else(
         || PathBuf::from(std::env::var_os("HOME").expect("HOME is set")).join(".cache"),
         PathBuf::from,
     );
-    cache.join("mega-pipeline").join("models")
+    cache.join("mega-pipeline")
+}
+
+/// Two threads of the CPU.
+pub fn hardware() -> Hardware {
+    Hardware { threads: 2, gpu: None }
+}
+
+/// Calls `work` with a control that nobody cancels and whose progress nobody hears.
+pub fn undisturbed<T>(work: impl FnOnce(&Control<'_>) -> T) -> T {
+    work(&Control { cancel: &Cancel::default(), progress: &|_| {} })
 }

@@ -1,0 +1,97 @@
+//! Recorded speech is written down, and nothing is invented where nobody speaks.
+
+mod support;
+
+use std::sync::Mutex;
+use std::time::Instant;
+
+use mega_pipeline::audio::decode::{DecodeLimits, decode};
+use mega_pipeline::audio::{Audio, SPEECH_RATE};
+use mega_pipeline::engine::whisper::Whisper;
+use mega_pipeline::engine::{Cancel, Control, EngineError, Progress};
+use support::speech::{librivox, word_errors};
+use support::{hardware, model_file, undisturbed};
+
+/// Word error rate on the LibriVox clips.
+fn word_error_rate(model: &str, file: &str) -> f64 {
+    let mut whisper = Whisper::load(&model_file(model, file), &hardware()).unwrap();
+    let (mut errors, mut words, started) = (0, 0, Instant::now());
+    for clip in librivox() {
+        let audio = decode(&clip.path, &DecodeLimits::default()).unwrap();
+        let transcript = undisturbed(|it| whisper.transcribe(&audio, Some("en"), it)).unwrap();
+        let (wrong, all) = word_errors(&clip.text, &transcript.text);
+        println!("{wrong:2} of {all:2}: {}", transcript.text);
+        assert!(transcript.segments.iter().all(|it| it.end_ms <= audio.duration_ms()));
+        errors += wrong;
+        words += all;
+    }
+    let rate = errors as f64 / words as f64;
+    println!("{model}: {:.1} % of {words} words, {:.1?}", rate * 100.0, started.elapsed());
+    rate
+}
+
+#[test]
+fn whisper_tiny_gets_at_most_fifteen_words_in_a_hundred_wrong() {
+    let rate = word_error_rate("whisper-tiny", "ggml-tiny.bin");
+    assert!(rate < 0.15, "{rate}");
+}
+
+#[test]
+fn whisper_base_en_gets_at_most_eight_words_in_a_hundred_wrong() {
+    let rate = word_error_rate("whisper-base.en", "ggml-base.en.bin");
+    assert!(rate < 0.08, "{rate}");
+}
+
+fn tiny() -> Whisper {
+    Whisper::load(&model_file("whisper-tiny", "ggml-tiny.bin"), &hardware()).unwrap()
+}
+
+#[test]
+fn a_recording_shorter_than_a_second_is_read_all_the_same() {
+    let audio = Audio { sample_rate: SPEECH_RATE, samples: vec![0.0; 1600] };
+    match undisturbed(|it| tiny().transcribe(&audio, Some("en"), it)) {
+        Err(EngineError::NoSpeech) => {}
+        Ok(transcript) => assert!(transcript.segments.iter().all(|it| it.end_ms <= 100)),
+        Err(error) => panic!("{error}"),
+    }
+}
+
+#[test]
+fn a_canceled_transcription_stops_and_the_engine_can_go_on() {
+    let clip = &librivox()[0];
+    let audio = decode(&clip.path, &DecodeLimits::default()).unwrap();
+    let mut whisper = tiny();
+    let cancel = Cancel::default();
+    cancel.cancel();
+    let control = Control { cancel: &cancel, progress: &|_| {} };
+    let error = whisper.transcribe(&audio, Some("en"), &control).unwrap_err();
+    assert!(matches!(error, EngineError::Canceled), "{error}");
+    let transcript = undisturbed(|it| whisper.transcribe(&audio, Some("en"), it)).unwrap();
+    assert!(transcript.text.to_lowercase().contains("dashwood"), "{}", transcript.text);
+}
+
+#[test]
+fn progress_counts_milliseconds_and_never_exceeds_the_recording() {
+    let clip = &librivox()[0];
+    let audio = decode(&clip.path, &DecodeLimits::default()).unwrap();
+    let heard = Mutex::new(Vec::new());
+    let progress = |news: Progress| heard.lock().unwrap().push(news);
+    let control = Control { cancel: &Cancel::default(), progress: &progress };
+    tiny().transcribe(&audio, Some("en"), &control).unwrap();
+    let heard = heard.into_inner().unwrap();
+    assert!(!heard.is_empty());
+    for news in heard {
+        let Progress::Fraction { done, total } = news else { panic!("{news:?}") };
+        assert!(done <= total && total == audio.duration_ms(), "{done} of {total}");
+    }
+}
+
+#[test]
+fn a_file_that_is_no_model_is_refused() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("ggml-nothing.bin");
+    std::fs::write(&path, b"this is no model").unwrap();
+    assert!(matches!(Whisper::load(&path, &hardware()), Err(EngineError::Load { .. })));
+    let gone = dir.path().join("gone.bin");
+    assert!(matches!(Whisper::load(&gone, &hardware()), Err(EngineError::Missing { .. })));
+}
