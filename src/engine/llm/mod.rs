@@ -1,1 +1,108 @@
 //! Text generation: a GGUF model in candle, its tokenizer and chat template.
+//!
+//! Called by `stage::generate_text`, and by `stage::translate_text` where a
+//! language model translates. One file each: `gguf` (the file), `pretokenizer`
+//! and `tokenizer` (text to ids), `chat` (conversation to text), `model`
+//! (weights), `sampler` and `stream` (logits to text), `generate` (the loop),
+//! `translate` (a translator on top of it).
+
+mod chat;
+mod generate;
+mod gguf;
+mod model;
+mod pretokenizer;
+mod sampler;
+mod stream;
+mod tokenizer;
+mod translate;
+
+use std::path::Path;
+
+use candle_core::Device;
+
+pub use chat::{ChatMessage, Role};
+pub use generate::{Finish, GenerateOptions, Generation};
+pub use tokenizer::{Span, Tokenizer};
+pub use translate::LlmTranslator;
+
+use super::{EngineError, Hardware};
+use chat::ChatTemplate;
+use gguf::{Gguf, WHAT};
+use model::Model;
+
+/// A loaded language model.
+pub struct Llm {
+    model: Model,
+    tokenizer: Tokenizer,
+    chat: ChatTemplate,
+}
+
+impl Llm {
+    /// Loads weights, vocabulary and chat template from one GGUF file, and runs the model once.
+    ///
+    /// candle takes its number of threads from `RAYON_NUM_THREADS` when it first computes, for
+    /// the whole process; `hardware.threads` cannot change it here and is only compared with it.
+    ///
+    /// # Errors
+    /// `Missing` when there is no file, `Load` when it is broken or of a kind not supported.
+    pub fn load(model: &Path, hardware: &Hardware) -> Result<Self, EngineError> {
+        let threads = candle_core::utils::get_num_threads();
+        if hardware.gpu.is_none() && threads != hardware.threads {
+            tracing::warn!(
+                asked = hardware.threads,
+                threads,
+                "RAYON_NUM_THREADS decides how many threads the language model uses"
+            );
+        }
+        let device = match hardware.gpu {
+            None => Device::Cpu,
+            Some(ordinal) => {
+                Device::new_cuda(ordinal).map_err(|error| EngineError::load(WHAT, error))?
+            }
+        };
+        let gguf = Gguf::open(model)?;
+        let tokenizer = Tokenizer::from_gguf(&gguf)?;
+        let name = |key| {
+            let id = gguf.integer(key).and_then(|id| u32::try_from(id).ok());
+            id.and_then(|id| tokenizer.name(id)).unwrap_or_default()
+        };
+        let chat = ChatTemplate::new(
+            gguf.string("tokenizer.chat_template"),
+            name("tokenizer.ggml.bos_token_id"),
+            name("tokenizer.ggml.eos_token_id"),
+        )?;
+        let mut llm = Self { model: Model::load(gguf, device)?, tokenizer, chat };
+        llm.warm_up()?;
+        Ok(llm)
+    }
+
+    /// Text to token ids and back.
+    #[must_use]
+    pub fn tokenizer(&self) -> &Tokenizer {
+        &self.tokenizer
+    }
+
+    /// Most tokens of prompt and answer together.
+    #[must_use]
+    pub fn context(&self) -> usize {
+        self.model.context()
+    }
+
+    /// Token ids of a conversation as [`Llm::generate`] gives them to the model.
+    ///
+    /// # Errors
+    /// `Run` when the chat template refuses the conversation.
+    pub fn prompt(&self, messages: &[ChatMessage]) -> Result<Vec<u32>, EngineError> {
+        Ok(self.tokenizer.with_bos(self.tokenizer.encode_spans(&self.chat.render(messages)?)?))
+    }
+
+    /// candle rearranges weights when it first multiplies by them, differently for a prompt and
+    /// for one token. A short run of each moves that cost from the first job to loading.
+    fn warm_up(&mut self) -> Result<(), EngineError> {
+        const TOKENS: usize = 32;
+        self.model.forward(&[0; TOKENS], 0)?;
+        self.model.forward(&[0], TOKENS)?;
+        self.model.clear();
+        Ok(())
+    }
+}

@@ -1,0 +1,99 @@
+//! What the language model is asked to do with a transcript: one template a task.
+//!
+//! Used by `stage::generate_text`, and by `cli` and `web` to offer the choice.
+//! The wording is in `templates/`, two files each; it was tuned on
+//! Qwen2.5-Coder-1.5B, the weakest model that is offered by default.
+
+/// Where the transcript stands in a template's user message.
+const PLACEHOLDER: &str = "{transcript}";
+
+/// One way to make text from a transcript.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Template {
+    /// Name in options and on the command line.
+    pub name: &'static str,
+    /// Name for a person.
+    pub title: &'static str,
+    /// The system message.
+    pub system: &'static str,
+    /// The user message, with `{transcript}` where the transcript goes.
+    pub user: &'static str,
+    /// Tokens that an answer of the intended length may take.
+    pub max_tokens: u32,
+}
+
+impl Template {
+    /// The system message and the user message for `transcript`.
+    #[must_use]
+    pub fn messages(&self, transcript: &str) -> (String, String) {
+        let user = self.user.trim().replace(PLACEHOLDER, transcript.trim());
+        (self.system.trim().to_owned(), user)
+    }
+}
+
+/// All templates; the first is the default.
+pub const ALL: [Template; 4] = [
+    Template {
+        name: "continue",
+        title: "Continue the thought",
+        system: include_str!("templates/continue.system.txt"),
+        user: include_str!("templates/continue.user.txt"),
+        max_tokens: 160,
+    },
+    Template {
+        name: "podcast",
+        title: "Podcast script",
+        system: include_str!("templates/podcast.system.txt"),
+        user: include_str!("templates/podcast.user.txt"),
+        max_tokens: 1600,
+    },
+    Template {
+        name: "summarise",
+        title: "Summarise",
+        system: include_str!("templates/summarise.system.txt"),
+        user: include_str!("templates/summarise.user.txt"),
+        max_tokens: 120,
+    },
+    Template {
+        name: "free",
+        title: "Free",
+        system: include_str!("templates/free.system.txt"),
+        user: include_str!("templates/free.user.txt"),
+        max_tokens: 256,
+    },
+];
+
+/// The template called `name`.
+#[must_use]
+pub fn template(name: &str) -> Option<&'static Template> {
+    ALL.iter().find(|template| template.name == name)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_template_is_found_by_its_name_and_takes_the_transcript_once() {
+        for expected in &ALL {
+            let found = template(expected.name).expect("it is listed");
+            assert_eq!(found, expected);
+            let (system, user) = found.messages(" Cats sleep a lot. ");
+            assert_eq!(user.matches("Cats sleep a lot.").count(), 1, "{user}");
+            assert!(!user.contains(PLACEHOLDER) && !system.contains(PLACEHOLDER));
+            assert!(!system.is_empty());
+        }
+    }
+
+    #[test]
+    fn a_name_that_is_not_known_has_no_template() {
+        assert_eq!(template("Continue"), None);
+    }
+
+    #[test]
+    fn a_transcript_that_names_the_placeholder_is_not_expanded_again() {
+        let (_, user) = ALL[0].messages("say {transcript} twice");
+        assert_eq!(user.matches("say {transcript} twice").count(), 1);
+        assert_eq!(user.matches(PLACEHOLDER).count(), 1);
+    }
+}
