@@ -2,6 +2,9 @@
 //!
 //! Called by `engine`, `stage` and `cli`. Knows nothing of models or jobs.
 
+pub mod join;
+pub mod speech;
+
 /// Mono sound in memory.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct Audio {

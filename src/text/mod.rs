@@ -2,6 +2,8 @@
 //!
 //! Called by `engine` and `stage`. Pure functions on strings.
 
+pub mod sentences;
+pub mod spoken;
 pub mod transcript;
 
 pub use transcript::{Segment, Transcript};
