@@ -24,3 +24,10 @@ pub fn models_dir() -> PathBuf {
     );
     cache.join("mega-pipeline").join("models")
 }
+
+/// Opens ONNX Runtime and espeak-ng, which every voice needs.
+pub fn start_speech() {
+    use mega_pipeline::engine::{onnx, phonemes};
+    onnx::init(&model_file("onnxruntime", "libonnxruntime.so")).expect("ONNX Runtime opens");
+    phonemes::init(&models_dir().join("espeak-ng-data")).expect("espeak-ng starts");
+}
