@@ -11,6 +11,8 @@ pub use wav::{WavError, read_wav, wav_bytes};
 
 /// Samples per second that speech models read.
 pub const SPEECH_RATE: u32 = 16_000;
+pub mod join;
+pub mod speech;
 
 /// Mono sound in memory.
 #[derive(Debug, Clone, Default, PartialEq)]

@@ -7,6 +7,7 @@ pub mod control;
 pub mod error;
 pub mod firefox;
 pub mod kokoro;
+mod kokoro_symbols;
 pub mod llm;
 pub mod marian;
 pub mod onnx;

@@ -15,3 +15,15 @@ pub trait Voice: Send {
     /// When the phonemiser or the model fails.
     fn say(&mut self, sentence: &str, speed: f32) -> Result<Vec<f32>, EngineError>;
 }
+
+/// `speed`, if a voice can speak at it: within 0.25 to 4.
+///
+/// # Errors
+/// For any other number, and for what is not a number.
+pub(super) fn checked_speed(speed: f32) -> Result<f32, EngineError> {
+    if (0.25..=4.0).contains(&speed) {
+        Ok(speed)
+    } else {
+        Err(EngineError::run("speaking", format_args!("speed {speed} is not within 0.25 to 4")))
+    }
+}

@@ -4,6 +4,8 @@
 
 pub mod prose;
 pub mod templates;
+pub mod sentences;
+pub mod spoken;
 pub mod transcript;
 
 pub use transcript::{Segment, Transcript};

@@ -41,3 +41,10 @@ pub fn hardware() -> Hardware {
 pub fn undisturbed<T>(work: impl FnOnce(&Control<'_>) -> T) -> T {
     work(&Control { cancel: &Cancel::default(), progress: &|_| {} })
 }
+
+/// Opens ONNX Runtime and espeak-ng, which every voice needs.
+pub fn start_speech() {
+    use mega_pipeline::engine::{onnx, phonemes};
+    onnx::init(&model_file("onnxruntime", "libonnxruntime.so")).expect("ONNX Runtime opens");
+    phonemes::init(&models_dir().join("espeak-ng-data")).expect("espeak-ng starts");
+}
