@@ -6,12 +6,14 @@
 pub mod control;
 pub mod error;
 pub mod firefox;
+mod guard;
 pub mod kokoro;
 pub mod llm;
 pub mod marian;
 pub mod onnx;
 pub mod phonemes;
 pub mod piper;
+mod spm;
 pub mod translator;
 pub mod vad;
 pub mod voice;

@@ -2,6 +2,9 @@
 //!
 //! Called by `engine` and `stage`. Pure functions on strings.
 
+pub mod language;
 pub mod transcript;
+pub mod window;
 
+pub use language::Language;
 pub use transcript::{Segment, Transcript};
