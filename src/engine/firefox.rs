@@ -79,7 +79,7 @@ impl Firefox {
 }
 
 impl Translator for Firefox {
-    /// A blank sentence stays as it is. One too long for the model's window is
+    /// A sentence without a word stays as it is. One too long for the model's window is
     /// translated in stretches, joined by spaces.
     fn translate(
         &mut self,

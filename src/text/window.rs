@@ -5,6 +5,9 @@
 
 /// Cuts `text` into stretches of at most `limit` tokens, none of them blank.
 ///
+/// A text without a letter or digit has none: a model made of words turns a
+/// smiley or a row of dots into something else.
+///
 /// `count` says how many tokens a piece of text has. A text that fits comes back
 /// whole. Otherwise cuts fall after a comma, semicolon, colon or full stop where
 /// one stands in the second half of a window, else between words; only a single
@@ -12,7 +15,7 @@
 /// work grows with the length and not with its square.
 pub fn windows<'a>(text: &'a str, limit: usize, count: impl Fn(&str) -> usize) -> Vec<&'a str> {
     let limit = limit.max(1);
-    if text.trim().is_empty() {
+    if !text.chars().any(char::is_alphanumeric) {
         return Vec::new();
     }
     if count(text) <= limit {
@@ -90,8 +93,10 @@ mod tests {
     }
 
     #[test]
-    fn a_blank_text_has_no_windows() {
-        assert!(windows(" \n\t", 6, letters).is_empty());
+    fn a_text_without_words_has_no_windows() {
+        for text in ["", " \n\t", "... --- ?!", "🙂", "\u{1}\u{200b}"] {
+            assert!(windows(text, 6, letters).is_empty(), "{text:?}");
+        }
     }
 
     #[test]

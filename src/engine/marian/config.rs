@@ -89,13 +89,14 @@ impl ModelFile {
         {
             return refuse("its two languages do not share one vocabulary");
         }
-        for (name, heads) in [
-            ("encoder_attention_heads", self.encoder_attention_heads),
-            ("decoder_attention_heads", self.decoder_attention_heads),
-        ] {
-            if heads == 0 || !self.d_model.is_multiple_of(heads) {
-                return refuse(&format!("config.json: d_model is no multiple of {name}"));
-            }
+        // candle builds the encoder with the decoder's number of heads.
+        if self.encoder_attention_heads != self.decoder_attention_heads {
+            return refuse("its encoder and decoder have different numbers of attention heads");
+        }
+        if self.decoder_attention_heads == 0
+            || !self.d_model.is_multiple_of(self.decoder_attention_heads)
+        {
+            return refuse("config.json: d_model is no multiple of decoder_attention_heads");
         }
         if self.max_position_embeddings < 2 {
             return refuse("config.json: max_position_embeddings leaves no room for a word");

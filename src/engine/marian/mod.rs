@@ -5,10 +5,12 @@
 //! `generation_config.json`, `source.spm`, `vocab.json`, and the weights as
 //! `model.safetensors` or `pytorch_model.bin`.
 //!
-//! The network is candle's `MTModel`, which needs care in three points: its
-//! encoder keeps the keys of earlier sentences until the cache is reset, it has
-//! no mask for padding, so one sentence is translated at a time, and it computes
-//! the encoder's keys again at every step, which costs time on long sentences.
+//! The network is candle's `MTModel`, which needs care in four points. Its
+//! encoder keeps the keys of earlier sentences until the cache is reset. It has
+//! no mask for padding, so one sentence is translated at a time. It gives the
+//! encoder the decoder's number of heads, so models where these differ are
+//! refused. It computes the encoder's keys again for every token, which costs
+//! time but changes nothing.
 
 mod config;
 mod search;
@@ -109,7 +111,7 @@ impl Marian {
 }
 
 impl Translator for Marian {
-    /// A blank sentence stays as it is. One too long for the model's window is
+    /// A sentence without a word stays as it is. One too long for the model's window is
     /// translated in stretches, joined by spaces.
     fn translate(
         &mut self,
