@@ -3,16 +3,16 @@
 //! Called by `engine`, `stage` and `cli`. Knows nothing of models or jobs.
 
 pub mod decode;
+pub mod join;
 pub mod playback;
 pub mod resample;
+pub mod speech;
 mod wav;
 
 pub use wav::{WavError, read_wav, wav_bytes};
 
 /// Samples per second that speech models read.
 pub const SPEECH_RATE: u32 = 16_000;
-pub mod join;
-pub mod speech;
 
 /// Mono sound in memory.
 #[derive(Debug, Clone, Default, PartialEq)]

@@ -1,6 +1,6 @@
 //! Why an engine could not load or stopped.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 /// Why an engine could not load or stopped.
 #[derive(Debug, Clone, thiserror::Error)]
@@ -47,6 +47,15 @@ impl EngineError {
     /// A load failure from a library's error.
     pub fn load(what: impl Into<String>, detail: impl std::fmt::Display) -> Self {
         Self::Load { what: what.into(), detail: detail.to_string() }
+    }
+
+    /// A file that could not be opened or read: missing, or there and unreadable.
+    pub fn unreadable(what: impl Into<String>, path: &Path, error: &std::io::Error) -> Self {
+        if error.kind() == std::io::ErrorKind::NotFound {
+            Self::Missing { what: what.into(), path: path.to_owned() }
+        } else {
+            Self::load(what, format!("{}: {error}", path.display()))
+        }
     }
 
     /// A failure while computing, from a library's error.

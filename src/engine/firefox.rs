@@ -1,1 +1,140 @@
 //! Firefox Translations (Marian student models, int8) through the crate fxtranslate.
+//!
+//! Called by the stage `translate_text` through [`Translator`]. One model serves
+//! one pair of languages; the files are those of Mozilla's
+//! firefox-translations-models, unpacked.
+
+use std::fs::File;
+use std::io::Read;
+use std::panic::AssertUnwindSafe;
+use std::path::Path;
+
+use fxtranslate::engine::Engine;
+use fxtranslate::segment::MAX_SOURCE_TOKENS;
+use fxtranslate::shortlist::Shortlist;
+
+use super::guard::caught;
+use super::{Control, EngineError, Translator, spm};
+use crate::text::window::windows;
+
+/// What the model is called in errors.
+const MODEL: &str = "The translation model";
+
+/// Stretches translated at once. Every stretch is padded to the longest beside
+/// it and cancellation waits for a batch, while more than this brings no speed.
+const BATCH: usize = 16;
+
+/// A loaded model.
+pub struct Firefox {
+    engine: Engine,
+}
+
+// SAFETY: the engine is not `Send` only because its packed weights are held by
+// a pointer into C++ (`PreparedB` in fxtranslate 0.5). That memory is plain heap
+// memory, written once; freeing it is `free` and an atomic counter, which any
+// thread may call. All else in the engine is owned by it, and scratch buffers
+// are thread-local. Look again when fxtranslate changes its version.
+unsafe impl Send for Firefox {}
+
+impl Firefox {
+    /// Loads a model; its weights are mapped into memory, not copied.
+    ///
+    /// `source_vocab` and `target_vocab` are the same path for most pairs. The
+    /// `shortlist` holds the likely translations of each word: with it the model
+    /// is several times as fast, and chooses the words its makers tested.
+    ///
+    /// # Errors
+    /// `Missing` when a file is not there, `Load` when one is damaged.
+    pub fn load(
+        model: &Path,
+        source_vocab: &Path,
+        target_vocab: &Path,
+        shortlist: Option<&Path>,
+    ) -> Result<Self, EngineError> {
+        File::open(model).map_err(|error| EngineError::unreadable(MODEL, model, &error))?;
+        spm::read(source_vocab)?;
+        let words = spm::read(target_vocab)?.len();
+        let shortlist = shortlist.map(|path| read_shortlist(path, words)).transpose()?;
+        let engine = caught(|| Engine::load_mmapped(model, source_vocab, target_vocab))
+            .and_then(|loaded| loaded)
+            .map_err(|detail| EngineError::load(MODEL, detail))?;
+        let engine = match shortlist {
+            Some(shortlist) => engine.with_shortlist(shortlist),
+            None => engine,
+        };
+        Ok(Self { engine })
+    }
+
+    /// Translates a batch of stretches that each fit the model's window.
+    fn batch(&self, stretches: &[&str]) -> Result<Vec<String>, EngineError> {
+        // The engine is not changed by a translation, so a panic leaves it whole.
+        caught(AssertUnwindSafe(|| self.engine.translate_batch(stretches)))
+            .map_err(|detail| EngineError::run("The translation", detail))
+    }
+
+    /// Tokens of `text` as the model reads it, without the end mark.
+    fn tokens(&self, text: &str) -> usize {
+        self.engine.src_ids(text).len().saturating_sub(1)
+    }
+}
+
+impl Translator for Firefox {
+    /// A sentence without a word stays as it is. One too long for the model's window is
+    /// translated in stretches, joined by spaces.
+    fn translate(
+        &mut self,
+        sentences: &[String],
+        control: &Control<'_>,
+    ) -> Result<Vec<String>, EngineError> {
+        let mut translations = sentences.to_vec();
+        let mut stretches = Vec::new();
+        for (index, sentence) in sentences.iter().enumerate() {
+            control.cancel.check()?;
+            let parts = windows(sentence, MAX_SOURCE_TOKENS, |text| self.tokens(text));
+            if !parts.is_empty() {
+                translations[index].clear();
+            }
+            stretches.extend(parts.into_iter().map(|part| (index, part)));
+        }
+        let mut begun = 0;
+        for batch in stretches.chunks(BATCH) {
+            control.cancel.check()?;
+            let texts: Vec<&str> = batch.iter().map(|(_, part)| *part).collect();
+            for ((index, _), translated) in batch.iter().zip(self.batch(&texts)?) {
+                let translation = &mut translations[*index];
+                if !translation.is_empty() && !translated.is_empty() {
+                    translation.push(' ');
+                }
+                translation.push_str(translated.trim());
+            }
+            begun += batch.len();
+            // The sentence that the next batch goes on with is not finished yet.
+            let done = stretches.get(begun).map_or(sentences.len(), |(index, _)| *index);
+            control.report(done, sentences.len());
+        }
+        Ok(translations)
+    }
+}
+
+/// Reads a lexical shortlist whose target words number `words`.
+///
+/// The crate trusts the sizes and indices in the file, in the layout that its
+/// module `shortlist` describes; they are checked here, for an index out of
+/// bounds would stop a translation long after loading.
+fn read_shortlist(path: &Path, words: usize) -> Result<Shortlist, EngineError> {
+    let what = "The word list of the translation model";
+    let mut bytes = Vec::new();
+    File::open(path)
+        .and_then(|mut file| file.read_to_end(&mut bytes))
+        .map_err(|error| EngineError::unreadable(what, path, &error))?;
+    let shortlist = caught(|| Shortlist::from_bytes(&bytes))
+        .map_err(|detail| EngineError::load(what, detail))?;
+    let source_words: Vec<u32> = (0..words as u32).collect();
+    let candidates = caught(AssertUnwindSafe(|| shortlist.candidates(&source_words, false)))
+        .map_err(|detail| EngineError::load(what, detail))?;
+    match candidates.last() {
+        // Padding to a multiple of eight may pass the last word by up to seven.
+        Some(&last) if (last as usize) < words + 8 => Ok(shortlist),
+        _ => Err(EngineError::load(what, "it belongs to another vocabulary")),
+    }
+}

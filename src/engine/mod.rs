@@ -6,6 +6,7 @@
 pub mod control;
 pub mod error;
 pub mod firefox;
+mod guard;
 pub mod kokoro;
 mod kokoro_symbols;
 pub mod llm;
@@ -13,6 +14,7 @@ pub mod marian;
 pub mod onnx;
 pub mod phonemes;
 pub mod piper;
+mod spm;
 pub mod translator;
 pub mod vad;
 pub mod voice;

@@ -2,10 +2,13 @@
 //!
 //! Called by `engine` and `stage`. Pure functions on strings.
 
+pub mod language;
 pub mod prose;
-pub mod templates;
 pub mod sentences;
 pub mod spoken;
+pub mod templates;
 pub mod transcript;
+pub mod window;
 
+pub use language::Language;
 pub use transcript::{Segment, Transcript};

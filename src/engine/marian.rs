@@ -1,1 +1,0 @@
-//! Opus-MT (Marian) translation models in candle, read as published.

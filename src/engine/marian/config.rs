@@ -1,0 +1,167 @@
+//! Reads `config.json` and `generation_config.json` as Helsinki-NLP publishes them.
+//!
+//! Called by `marian` only.
+
+use std::path::Path;
+
+use candle_nn::Activation;
+use candle_transformers::models::marian;
+use serde::Deserialize;
+use serde::de::DeserializeOwned;
+
+use super::MODEL;
+use super::search::Rules;
+use crate::engine::EngineError;
+
+/// `config.json`: the model's shape, and in older models how to search as well.
+#[derive(Deserialize)]
+struct ModelFile {
+    vocab_size: usize,
+    decoder_vocab_size: Option<usize>,
+    max_position_embeddings: usize,
+    encoder_layers: usize,
+    encoder_ffn_dim: usize,
+    encoder_attention_heads: usize,
+    decoder_layers: usize,
+    decoder_ffn_dim: usize,
+    decoder_attention_heads: usize,
+    activation_function: Activation,
+    d_model: usize,
+    pad_token_id: u32,
+    eos_token_id: u32,
+    #[serde(default)]
+    scale_embedding: bool,
+    #[serde(default = "yes")]
+    share_encoder_decoder_embeddings: bool,
+    #[serde(default)]
+    normalize_before: bool,
+    #[serde(default)]
+    normalize_embedding: bool,
+    #[serde(default)]
+    add_final_layer_norm: bool,
+    #[serde(flatten)]
+    search: SearchFile,
+}
+
+/// `generation_config.json`, whose values go before those of `config.json`.
+#[derive(Deserialize, Default)]
+#[serde(default)]
+struct SearchFile {
+    decoder_start_token_id: Option<u32>,
+    forced_eos_token_id: Option<u32>,
+    max_length: Option<usize>,
+    bad_words_ids: Option<Vec<Vec<u32>>>,
+}
+
+/// What the two files say.
+pub struct Published {
+    /// Shape of the network, for candle.
+    pub model: marian::Config,
+    /// How to choose tokens.
+    pub rules: Rules,
+}
+
+impl Published {
+    /// Reads both files in `dir`; `generation_config.json` may be absent.
+    ///
+    /// # Errors
+    /// `Missing`, or `Load` when a file is not what it should be or describes a
+    /// network that candle's Marian does not build.
+    pub fn read(dir: &Path) -> Result<Self, EngineError> {
+        let model: ModelFile = read_json(&dir.join("config.json"))?;
+        let generation = dir.join("generation_config.json");
+        let search =
+            if generation.is_file() { read_json(&generation)? } else { SearchFile::default() };
+        model.check()?;
+        Ok(model.publish(search))
+    }
+}
+
+impl ModelFile {
+    /// Refuses what candle's Marian would compute wrongly without a word.
+    fn check(&self) -> Result<(), EngineError> {
+        let refuse = |detail: &str| Err(EngineError::load(MODEL, detail));
+        if self.normalize_before || self.normalize_embedding || self.add_final_layer_norm {
+            return refuse("its layers are normalised in another order than Opus-MT's");
+        }
+        if !self.share_encoder_decoder_embeddings
+            || self.decoder_vocab_size.is_some_and(|size| size != self.vocab_size)
+        {
+            return refuse("its two languages do not share one vocabulary");
+        }
+        // candle builds the encoder with the decoder's number of heads.
+        if self.encoder_attention_heads != self.decoder_attention_heads {
+            return refuse("its encoder and decoder have different numbers of attention heads");
+        }
+        if self.decoder_attention_heads == 0
+            || !self.d_model.is_multiple_of(self.decoder_attention_heads)
+        {
+            return refuse("config.json: d_model is no multiple of decoder_attention_heads");
+        }
+        if self.max_position_embeddings < 2 {
+            return refuse("config.json: max_position_embeddings leaves no room for a word");
+        }
+        Ok(())
+    }
+
+    /// Settles which file's values count.
+    fn publish(self, search: SearchFile) -> Published {
+        let start = search
+            .decoder_start_token_id
+            .or(self.search.decoder_start_token_id)
+            .unwrap_or(self.pad_token_id);
+        let forced_eos = search
+            .forced_eos_token_id
+            .or(self.search.forced_eos_token_id)
+            .unwrap_or(self.eos_token_id);
+        let max_length = search
+            .max_length
+            .or(self.search.max_length)
+            .unwrap_or(self.max_position_embeddings)
+            .clamp(2, self.max_position_embeddings);
+        let bad_words = search
+            .bad_words_ids
+            .or(self.search.bad_words_ids)
+            .unwrap_or_else(|| vec![vec![self.pad_token_id]]);
+        Published {
+            rules: Rules { start, eos: self.eos_token_id, forced_eos, max_length, bad_words },
+            model: marian::Config {
+                vocab_size: self.vocab_size,
+                decoder_vocab_size: self.decoder_vocab_size,
+                max_position_embeddings: self.max_position_embeddings,
+                encoder_layers: self.encoder_layers,
+                encoder_ffn_dim: self.encoder_ffn_dim,
+                encoder_attention_heads: self.encoder_attention_heads,
+                decoder_layers: self.decoder_layers,
+                decoder_ffn_dim: self.decoder_ffn_dim,
+                decoder_attention_heads: self.decoder_attention_heads,
+                use_cache: true,
+                is_encoder_decoder: true,
+                activation_function: self.activation_function,
+                d_model: self.d_model,
+                decoder_start_token_id: start,
+                scale_embedding: self.scale_embedding,
+                pad_token_id: self.pad_token_id,
+                eos_token_id: self.eos_token_id,
+                forced_eos_token_id: forced_eos,
+                share_encoder_decoder_embeddings: self.share_encoder_decoder_embeddings,
+            },
+        }
+    }
+}
+
+/// What `share_encoder_decoder_embeddings` means when it is absent.
+const fn yes() -> bool {
+    true
+}
+
+/// Reads one of the model's JSON files.
+///
+/// # Errors
+/// `Missing`, or `Load` with the file's name and what is wrong in it.
+pub fn read_json<T: DeserializeOwned>(path: &Path) -> Result<T, EngineError> {
+    let bytes =
+        std::fs::read(path).map_err(|error| EngineError::unreadable(MODEL, path, &error))?;
+    serde_json::from_slice(&bytes)
+        .map_err(|error| EngineError::load(MODEL, format!("{}: {error}", path.display())))
+}

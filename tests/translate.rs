@@ -1,0 +1,232 @@
+//! Promise: Firefox's English-Portuguese model translates well, and whatever
+//! text it is given, one translation comes back for each sentence.
+
+mod support;
+
+use std::path::Path;
+use std::sync::Mutex;
+use std::time::Instant;
+
+use mega_pipeline::engine::firefox::Firefox;
+use mega_pipeline::engine::{Cancel, Control, EngineError, Progress, Translator};
+
+use crate::support::model_file;
+
+const MODEL: &str = "firefox-en-pt";
+
+/// English, and what the model made of it when it was first checked by eye.
+const GOLDEN: [(&str, &str); 12] = [
+    ("Hello, world!", "Olá, mundo!"),
+    ("The weather is nice today.", "O tempo é bom hoje."),
+    ("How many containers are running right now?", "Quantos contêineres estão funcionando agora?"),
+    (
+        "A container packs an application with everything it needs to run.",
+        "Um contêiner embala um aplicativo com tudo o que precisa ser executado.",
+    ),
+    (
+        "She asked whether the server was ready, and it was.",
+        "Ela perguntou se o servidor estava pronto, e foi.",
+    ),
+    (
+        "On Monday we will meet at nine o'clock in the old library.",
+        "Na segunda-feira vamos nos encontrar às nove horas da antiga biblioteca.",
+    ),
+    ("I would like a cup of coffee, please.", "Eu gostaria de uma xícara de café, por favor."),
+    (
+        "The first stage listens to a recording and writes down the words.",
+        "O primeiro palco ouve uma gravação e escreve as palavras.",
+    ),
+    (
+        "He has seen three ships, twelve boats and 45 birds.",
+        "Ele viu três navios, doze barcos e 45 aves.",
+    ),
+    (
+        "Do not turn off the computer while it is writing to the disk.",
+        "Não desligue o computador enquanto ele está escrevendo para o disco.",
+    ),
+    (
+        "Small models are quick; large models are better.",
+        "Os modelos pequenos são rápidos; grandes modelos são melhores.",
+    ),
+    ("Thank you very much for your help.", "Muito obrigado pela sua ajuda."),
+];
+
+fn firefox() -> Firefox {
+    let vocab = model_file(MODEL, "vocab.enpt.spm");
+    let shortlist = model_file(MODEL, "lex.50.50.enpt.s2t.bin");
+    let model = model_file(MODEL, "model.enpt.intgemm.alphas.bin");
+    Firefox::load(&model, &vocab, &vocab, Some(&shortlist)).expect("the model loads")
+}
+
+fn translate(firefox: &mut Firefox, sentences: &[&str]) -> Vec<String> {
+    let sentences: Vec<String> = sentences.iter().map(ToString::to_string).collect();
+    let control = Control { cancel: &Cancel::default(), progress: &|_| {} };
+    firefox.translate(&sentences, &control).expect("a translation")
+}
+
+#[test]
+fn common_sentences_are_translated_as_they_were_when_checked() {
+    let english = GOLDEN.map(|(english, _)| english);
+    let translated = translate(&mut firefox(), &english);
+    assert_eq!(translated, GOLDEN.map(|(_, portuguese)| portuguese));
+}
+
+#[test]
+fn a_sentence_is_translated_alike_alone_and_beside_others() {
+    let mut firefox = firefox();
+    let english = GOLDEN.map(|(english, _)| english);
+    let together = translate(&mut firefox, &english);
+    let alone: Vec<_> =
+        english.iter().flat_map(|sentence| translate(&mut firefox, &[sentence])).collect();
+    assert_eq!(together, alone);
+}
+
+#[test]
+fn a_paragraph_comes_back_sentence_by_sentence_and_blank_ones_as_they_were() {
+    let sentences = [
+        "Containers changed how software is shipped.",
+        "",
+        "  ",
+        "They start in a second, and they hold all that a program needs.",
+        "\n",
+    ];
+    let translated = translate(&mut firefox(), &sentences);
+    assert_eq!(translated.len(), sentences.len());
+    for blank in [1, 2, 4] {
+        assert_eq!(translated[blank], sentences[blank]);
+    }
+    for full in [0, 3] {
+        assert!(translated[full].split_whitespace().count() >= 4, "{:?}", translated[full]);
+        assert_ne!(translated[full], sentences[full]);
+    }
+}
+
+#[test]
+fn a_sentence_longer_than_the_window_keeps_its_end() {
+    let mut long =
+        "we packed the boxes, loaded the cars, and drove through the valley; ".repeat(20);
+    long.push_str("finally we reached the yellow lighthouse.");
+    let translated = translate(&mut firefox(), &[&long]).remove(0);
+    assert!(translated.contains("farol"), "{translated}");
+    let words = translated.split_whitespace().count();
+    assert!(words > 150, "{words} words: {translated}");
+}
+
+#[test]
+fn odd_texts_neither_stop_the_engine_nor_lose_their_place() {
+    let unbroken = "a".repeat(2_000);
+    let accents = "e\u{301}".repeat(700);
+    let odd = [
+        "🙂",
+        "I am happy 🙂🎉👩‍👩‍👧 today.",
+        &unbroken,
+        &accents,
+        "...!?;:---",
+        "\u{1}\u{2}\u{7f}\u{0}",
+        "Line\u{0}with\u{8}controls",
+        "مرحبا بالعالم، كيف حالك؟",
+        "\u{202e}right to left\u{202c}",
+        "日本語のテキスト",
+        "\u{feff}\u{200b}\u{200d}",
+        "\u{fffd}\u{10ffff}",
+        "▁▁ </s> <unk> <s>",
+        "The end.",
+    ];
+    let mut firefox = firefox();
+    let translated = translate(&mut firefox, &odd);
+    assert_eq!(translated.len(), odd.len());
+    for wordless in [0, 4, 5, 10] {
+        assert_eq!(translated[wordless], odd[wordless]);
+    }
+    assert_eq!(translated[13], "O fim.");
+    assert_eq!(translate(&mut firefox, &[GOLDEN[0].0]), [GOLDEN[0].1]);
+}
+
+#[test]
+fn a_canceled_translation_stops_after_the_batch_it_is_in() {
+    let sentences = vec![GOLDEN[1].0.to_owned(); 200];
+    let cancel = Cancel::default();
+    let seen = Mutex::new(Vec::new());
+    let progress = |progress| {
+        cancel.cancel();
+        seen.lock().expect("no test panics while it holds this").push(progress);
+    };
+    let result = firefox().translate(&sentences, &Control { cancel: &cancel, progress: &progress });
+    assert!(matches!(result, Err(EngineError::Canceled)), "{result:?}");
+    let seen = seen.into_inner().expect("as above");
+    assert!(matches!(seen[..], [Progress::Fraction { done: 1..=50, total: 200 }]), "{seen:?}");
+}
+
+#[test]
+fn progress_ends_with_every_sentence_done() {
+    let sentences = vec![GOLDEN[1].0.to_owned(); 40];
+    let seen = Mutex::new(Vec::new());
+    let progress = |progress| seen.lock().expect("never poisoned").push(progress);
+    let control = Control { cancel: &Cancel::default(), progress: &progress };
+    firefox().translate(&sentences, &control).expect("a translation");
+    let seen = seen.into_inner().expect("never poisoned");
+    assert_eq!(seen.last(), Some(&Progress::Fraction { done: 40, total: 40 }));
+}
+
+#[test]
+fn a_missing_file_is_named() {
+    let vocab = model_file(MODEL, "vocab.enpt.spm");
+    let model = model_file(MODEL, "model.enpt.intgemm.alphas.bin");
+    let nowhere = Path::new("/nowhere/model.bin");
+    for result in [
+        Firefox::load(nowhere, &vocab, &vocab, None),
+        Firefox::load(&model, nowhere, &vocab, None),
+        Firefox::load(&model, &vocab, nowhere, None),
+        Firefox::load(&model, &vocab, &vocab, Some(nowhere)),
+    ] {
+        match result.err() {
+            Some(EngineError::Missing { path, .. }) => assert_eq!(path, nowhere),
+            other => panic!("expected Missing, got {other:?}"),
+        }
+    }
+}
+
+#[test]
+fn a_damaged_file_is_an_error_and_not_a_crash() {
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    let vocab = model_file(MODEL, "vocab.enpt.spm");
+    let model = model_file(MODEL, "model.enpt.intgemm.alphas.bin");
+    let shortlist = model_file(MODEL, "lex.50.50.enpt.s2t.bin");
+    let damaged = |name: &str, bytes: &[u8]| {
+        let path = folder.path().join(name);
+        std::fs::write(&path, bytes).expect("a file is written");
+        path
+    };
+    let half = |path: &Path| {
+        let bytes = std::fs::read(path).expect("the model is readable");
+        bytes[..bytes.len() / 2].to_vec()
+    };
+    let noise: Vec<u8> = (0..5_000_u32).map(|number| (number * 7919 >> 3) as u8).collect();
+    let models = [damaged("empty", b""), damaged("noise", &noise), damaged("half", &half(&model))];
+    for bad in &models {
+        let result = Firefox::load(bad, &vocab, &vocab, Some(&shortlist));
+        assert!(matches!(result.err(), Some(EngineError::Load { .. })), "{}", bad.display());
+    }
+    for bad in [&models[0], &models[1], &damaged("half vocabulary", &half(&vocab))] {
+        let result = Firefox::load(&model, bad, &vocab, None);
+        assert!(matches!(result.err(), Some(EngineError::Load { .. })), "{}", bad.display());
+    }
+    for bad in [&models[0], &models[1], &damaged("half list", &half(&shortlist)), &model] {
+        let result = Firefox::load(&model, &vocab, &vocab, Some(bad));
+        assert!(matches!(result.err(), Some(EngineError::Load { .. })), "{}", bad.display());
+    }
+}
+
+#[test]
+fn a_script_of_a_thousand_words_is_translated_faster_than_it_can_be_read() {
+    let mut firefox = firefox();
+    let english = GOLDEN.map(|(english, _)| english).repeat(10);
+    let words: usize = english.iter().map(|text| text.split_whitespace().count()).sum();
+    let start = Instant::now();
+    let translated = translate(&mut firefox, &english);
+    let words_per_second = words as f64 / start.elapsed().as_secs_f64();
+    println!("{words} words at {words_per_second:.0} words/s");
+    assert_eq!(translated.len(), english.len());
+    // A tenth of what a laptop does; an unoptimised or scalar engine falls below.
+    assert!(words_per_second > 100.0, "{words_per_second:.0} words/s");
+}
