@@ -9,7 +9,7 @@ use tokio::fs::File;
 use tokio::io::AsyncWriteExt;
 
 use super::error::WebError;
-use crate::audio::decode;
+use crate::audio::{self, DecodeError};
 use crate::jobs::JobStore;
 
 /// The file that a recording is written to while it comes in.
@@ -66,14 +66,12 @@ impl Recording {
         self.file.flush().await.map_err(|error| unwritable(&error))?;
         let path = self.path;
         let (path, probed) = blocking(move || {
-            let probed = decode::probe(&path);
+            let probed = audio::probe(&path);
             (path, probed)
         })
         .await?;
-        let info = probed.map_err(|error| {
-            WebError::new(StatusCode::UNSUPPORTED_MEDIA_TYPE, "not_audio", error.to_string())
-        })?;
-        let (media_type, extension) = media_type(&info.container);
+        let info = probed.map_err(|error| unusable(&error))?;
+        let (media_type, extension) = media_type(info.container);
         Ok(Received { path, media_type, extension, duration_ms: info.duration_ms })
     }
 }
@@ -89,15 +87,31 @@ fn unwritable(error: &std::io::Error) -> WebError {
     WebError::io("an upload cannot be written", error)
 }
 
-/// Media type and file name ending of a container, as a browser's player knows them.
+/// 415 for what is no recording, 422 for a recording that cannot be used.
+fn unusable(error: &DecodeError) -> WebError {
+    let message = error.to_string();
+    match error {
+        DecodeError::NotAudio { .. } | DecodeError::Unsupported { .. } => {
+            WebError::new(StatusCode::UNSUPPORTED_MEDIA_TYPE, "not_audio", message)
+        }
+        DecodeError::NoSound { .. }
+        | DecodeError::TooLong { .. }
+        | DecodeError::Damaged { .. } => WebError::unprocessable("unusable_audio", message),
+        // Its message names a path of this machine.
+        DecodeError::Io { .. } => WebError::internal(message),
+    }
+}
+
+/// Media type and file name ending, as browsers' players know them, of a
+/// container, as the decoder calls it.
 fn media_type(container: &str) -> (&'static str, &'static str) {
     match container {
-        "wav" => ("audio/wav", "wav"),
-        "mp3" => ("audio/mpeg", "mp3"),
+        "wave" => ("audio/wav", "wav"),
+        "mp1" | "mp2" | "mp3" => ("audio/mpeg", "mp3"),
         "flac" => ("audio/flac", "flac"),
         "ogg" => ("audio/ogg", "ogg"),
-        "webm" => ("audio/webm", "webm"),
-        "mp4" => ("audio/mp4", "m4a"),
+        "matroska" => ("audio/webm", "webm"),
+        "isomp4" => ("audio/mp4", "m4a"),
         "aac" => ("audio/aac", "aac"),
         "aiff" => ("audio/aiff", "aiff"),
         "caf" => ("audio/x-caf", "caf"),
