@@ -45,6 +45,9 @@ pub enum JobEventKind {
         stage: StageKind,
         /// How far, or what text is new.
         progress: Progress,
+        /// Characters of the stage's text that came before this event, so that
+        /// a listener who joins late can tell what it has from what it misses.
+        offset: u64,
     },
     /// The job and its files are gone.
     Deleted,
@@ -109,13 +112,15 @@ impl EventHub {
 
     /// The running stage of `job` tells of its progress.
     pub(super) fn progress(&self, job: JobId, stage: StageKind, progress: Progress) {
+        let mut offset = 0;
         if let Some(live) = self.lock().progress.get_mut(&job) {
+            offset = live.text.chars().count() as u64;
             match &progress {
                 Progress::Fraction { done, total } => live.fraction = Some((*done, *total)),
                 Progress::Text { delta } => live.text.push_str(delta),
             }
         }
-        self.send(job, JobEventKind::Progress { stage, progress });
+        self.send(job, JobEventKind::Progress { stage, progress, offset });
     }
 
     /// The running stage of `job` has ended.

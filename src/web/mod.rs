@@ -1,1 +1,22 @@
-//! The server: pages and JSON.
+//! The server: one page and a JSON interface over the job table.
+//!
+//! Called by `cli serve`. Handlers read and write through [`crate::jobs`] and
+//! never run a model; a handler that must block uses a blocking thread. One
+//! file a page in `page/` (its template beside it in `templates/`), one file a
+//! resource in `api/`.
+
+mod api;
+mod assets;
+mod error;
+mod guard;
+mod options;
+mod page;
+mod recording;
+mod router;
+mod sse;
+mod state;
+mod texts;
+mod upload;
+
+pub use router::{router, serve};
+pub use state::{AppState, Choice, WebConfig};

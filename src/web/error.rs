@@ -1,0 +1,220 @@
+//! What a client is told when a request fails: one error, two renderings.
+//!
+//! JSON is `{"error": {"message", "type", "param", "code"}}`; pages get a small
+//! HTML document. What went wrong inside is logged here, once, and never sent.
+
+use askama::Template;
+use axum::Json;
+use axum::extract::Request;
+use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
+use axum::middleware::Next;
+use axum::response::{Html, IntoResponse, Response};
+use serde_json::json;
+
+use crate::jobs::JobError;
+
+/// A refusal or a failure, as the client is told.
+#[derive(Debug, Clone)]
+pub(super) struct WebError {
+    status: StatusCode,
+    /// For programs, such as `job_not_found`.
+    code: &'static str,
+    /// A sentence for the person.
+    message: String,
+    /// The option, field or header that is at fault.
+    param: Option<String>,
+    /// For the log only.
+    detail: Option<String>,
+}
+
+impl WebError {
+    /// A refusal: `message` is a sentence that the person can act on.
+    pub fn new(status: StatusCode, code: &'static str, message: impl Into<String>) -> Self {
+        Self { status, code, message: message.into(), param: None, detail: None }
+    }
+
+    /// 400 with a sentence.
+    pub fn bad_request(code: &'static str, message: impl Into<String>) -> Self {
+        Self::new(StatusCode::BAD_REQUEST, code, message)
+    }
+
+    /// 422 with a sentence.
+    pub fn unprocessable(code: &'static str, message: impl Into<String>) -> Self {
+        Self::new(StatusCode::UNPROCESSABLE_ENTITY, code, message)
+    }
+
+    /// 404 for a job that is not, or no longer, in the table.
+    pub fn no_such_job() -> Self {
+        Self::new(
+            StatusCode::NOT_FOUND,
+            "job_not_found",
+            "There is no such job. It may have been deleted.",
+        )
+    }
+
+    /// 500: `detail` goes to the log.
+    pub fn internal(detail: impl std::fmt::Display) -> Self {
+        Self {
+            detail: Some(detail.to_string()),
+            ..Self::new(
+                StatusCode::INTERNAL_SERVER_ERROR,
+                "internal",
+                "Something went wrong in the server. Its log says what.",
+            )
+        }
+    }
+
+    /// 507: `detail` goes to the log.
+    pub fn disk_full(detail: impl std::fmt::Display) -> Self {
+        Self {
+            detail: Some(detail.to_string()),
+            ..Self::new(
+                StatusCode::INSUFFICIENT_STORAGE,
+                "disk_full",
+                "The server's disk is full. Delete some jobs and try again.",
+            )
+        }
+    }
+
+    /// A failed read or write: 507 when the disk is full, 500 otherwise.
+    pub fn io(what: &str, error: &std::io::Error) -> Self {
+        let detail = format!("{what}: {error}");
+        match error.kind() {
+            std::io::ErrorKind::StorageFull | std::io::ErrorKind::QuotaExceeded => {
+                Self::disk_full(detail)
+            }
+            _ => Self::internal(detail),
+        }
+    }
+
+    /// Names the option, field or header that is at fault.
+    #[must_use]
+    pub fn param(mut self, param: impl Into<String>) -> Self {
+        self.param = Some(param.into());
+        self
+    }
+
+    /// The type of the error in the manner of OpenAI's interface, which many clients know.
+    fn kind(&self) -> &'static str {
+        match self.status {
+            StatusCode::TOO_MANY_REQUESTS => "rate_limit_error",
+            status if status.is_server_error() => "server_error",
+            _ => "invalid_request_error",
+        }
+    }
+
+    /// Writes what went wrong inside to the log. The renderings do; call it only for an
+    /// error that is not rendered.
+    pub fn log(&self) {
+        if let Some(detail) = &self.detail {
+            tracing::error!(status = self.status.as_u16(), code = self.code, "{detail}");
+        }
+    }
+
+    /// Adds the header that tells clients when to come back.
+    fn finish(&self, mut response: Response) -> Response {
+        if matches!(self.status, StatusCode::TOO_MANY_REQUESTS | StatusCode::SERVICE_UNAVAILABLE) {
+            response.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from_static("2"));
+        }
+        response
+    }
+
+    /// The error as a document, for somebody who uses the page without JavaScript.
+    pub fn into_page(self) -> Response {
+        self.log();
+        let page = ErrorPage { status: self.status.as_u16(), message: &self.message };
+        let response = match page.render() {
+            Ok(html) => (self.status, Html(html)).into_response(),
+            Err(error) => {
+                tracing::error!("the error page cannot be rendered: {error}");
+                (self.status, self.message.clone()).into_response()
+            }
+        };
+        self.finish(response)
+    }
+}
+
+impl IntoResponse for WebError {
+    fn into_response(self) -> Response {
+        self.log();
+        let body = Json(json!({ "error": {
+            "message": self.message,
+            "type": self.kind(),
+            "param": self.param,
+            "code": self.code,
+        }}));
+        let response = (self.status, body).into_response();
+        self.finish(response)
+    }
+}
+
+impl From<JobError> for WebError {
+    fn from(error: JobError) -> Self {
+        match error {
+            JobError::BadId(_) => Self::no_such_job(),
+            error if error.is_disk_full() => Self::disk_full(error),
+            error => Self::internal(error),
+        }
+    }
+}
+
+impl From<askama::Error> for WebError {
+    fn from(error: askama::Error) -> Self {
+        Self::internal(format_args!("a page cannot be rendered: {error}"))
+    }
+}
+
+#[derive(Template)]
+#[template(path = "error.html")]
+struct ErrorPage<'a> {
+    status: u16,
+    message: &'a str,
+}
+
+/// A [`WebError`] that is shown as a page.
+pub(super) struct PageError(WebError);
+
+impl<E: Into<WebError>> From<E> for PageError {
+    fn from(error: E) -> Self {
+        Self(error.into())
+    }
+}
+
+impl IntoResponse for PageError {
+    fn into_response(self) -> Response {
+        self.0.into_page()
+    }
+}
+
+/// Whether the client is a browser that follows a form or a link, and not a program.
+pub(super) fn wants_page(headers: &HeaderMap) -> bool {
+    headers
+        .get(header::ACCEPT)
+        .and_then(|accept| accept.to_str().ok())
+        .is_some_and(|accept| accept.contains("text/html"))
+}
+
+/// Answers every path that no route knows.
+pub(super) async fn no_such_path(headers: HeaderMap) -> Response {
+    let error =
+        WebError::new(StatusCode::NOT_FOUND, "not_found", "There is nothing at this address.");
+    if wants_page(&headers) { error.into_page() } else { error.into_response() }
+}
+
+/// Gives the bare 405 that the router makes a body like every other error's.
+pub(super) async fn explain_method(request: Request, next: Next) -> Response {
+    let method = request.method().clone();
+    let response = next.run(request).await;
+    if response.status() != StatusCode::METHOD_NOT_ALLOWED {
+        return response;
+    }
+    let allow = response.headers().get(header::ALLOW).cloned();
+    let message = format!("This address does not answer to {method}.");
+    let mut explained =
+        WebError::new(StatusCode::METHOD_NOT_ALLOWED, "method_not_allowed", message)
+            .into_response();
+    if let Some(allow) = allow {
+        explained.headers_mut().insert(header::ALLOW, allow);
+    }
+    explained
+}

@@ -1,0 +1,160 @@
+//! A job's options: what the client asked for, laid over the configured
+//! defaults, checked before anything is queued.
+
+use serde::Deserialize;
+use serde_json::{Map, Value};
+
+use super::error::WebError;
+use super::state::{Choice, WebConfig};
+use crate::stage::JobOptions;
+
+/// The most tokens a client may ask for: a long podcast script.
+const MAX_TOKENS: u32 = 8192;
+
+/// What the client asked for, as it was sent: in the query or as form fields.
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Wanted {
+    /// A JSON object with any fields of [`JobOptions`].
+    pub options: Option<String>,
+    /// Overrides the target of `options`.
+    pub target: Option<String>,
+    /// Overrides the template of `options`.
+    pub template: Option<String>,
+}
+
+/// The options of the job.
+///
+/// # Errors
+/// 400 when they cannot be understood, 422 when they ask for something that is
+/// not offered.
+pub(super) fn choose(config: &WebConfig, wanted: &Wanted) -> Result<JobOptions, WebError> {
+    let mut options = match &wanted.options {
+        Some(text) => overlay(&config.defaults, text)?,
+        None => config.defaults.clone(),
+    };
+    // A form sends an empty field for something left alone.
+    if let Some(target) = wanted.target.as_deref().filter(|target| !target.is_empty()) {
+        target.clone_into(&mut options.target);
+    }
+    if let Some(template) = wanted.template.as_deref().filter(|template| !template.is_empty()) {
+        template.clone_into(&mut options.template);
+    }
+    check_offered("target", "language", &options.target, &config.targets)?;
+    check_offered("template", "template", &options.template, &config.templates)?;
+    check_ranges(&options)?;
+    Ok(options)
+}
+
+fn overlay(defaults: &JobOptions, text: &str) -> Result<JobOptions, WebError> {
+    let bad = |message: String| WebError::bad_request("bad_options", message).param("options");
+    let wanted: Map<String, Value> = serde_json::from_str(text)
+        .map_err(|error| bad(format!("options must be a JSON object: {error}.")))?;
+    let mut merged = serde_json::to_value(defaults).map_err(WebError::internal)?;
+    let known =
+        merged.as_object_mut().ok_or_else(|| WebError::internal("options are no object"))?;
+    for (key, value) in wanted {
+        if !known.contains_key(&key) {
+            let names = known.keys().map(String::as_str).collect::<Vec<_>>().join(", ");
+            let message = format!("There is no option `{key}`. The options are {names}.");
+            return Err(WebError::bad_request("unknown_option", message).param(key));
+        }
+        known.insert(key, value);
+    }
+    serde_json::from_value(merged)
+        .map_err(|error| bad(format!("An option has a value of the wrong kind: {error}.")))
+}
+
+fn check_offered(
+    param: &'static str,
+    what: &str,
+    value: &str,
+    offered: &[Choice],
+) -> Result<(), WebError> {
+    if offered.iter().any(|choice| choice.value == value) {
+        return Ok(());
+    }
+    let names = offered
+        .iter()
+        .map(|choice| format!("{} ({})", choice.value, choice.title))
+        .collect::<Vec<_>>()
+        .join(", ");
+    let message = format!("The {what} `{value}` is not offered here. Choose one of: {names}.");
+    Err(WebError::unprocessable("not_offered", message).param(param))
+}
+
+fn check_ranges(options: &JobOptions) -> Result<(), WebError> {
+    let rules = [
+        (
+            "max_tokens",
+            (1..=MAX_TOKENS).contains(&options.max_tokens),
+            format!("from 1 to {MAX_TOKENS}"),
+        ),
+        ("temperature", (0.0..=2.0).contains(&options.temperature), "from 0 to 2".to_owned()),
+        ("top_p", options.top_p > 0.0 && options.top_p <= 1.0, "above 0 and up to 1".to_owned()),
+        ("repeat_penalty", (1.0..=2.0).contains(&options.repeat_penalty), "from 1 to 2".to_owned()),
+    ];
+    match rules.into_iter().find(|(_, fits, _)| !fits) {
+        None => Ok(()),
+        Some((name, _, range)) => {
+            Err(WebError::unprocessable("out_of_range", format!("{name} must be {range}."))
+                .param(name))
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn config() -> WebConfig {
+        let choice =
+            |value: &str, title: &str| Choice { value: value.to_owned(), title: title.to_owned() };
+        WebConfig {
+            defaults: JobOptions { max_tokens: 99, ..JobOptions::default() },
+            targets: vec![choice("fr", "French"), choice("pt", "Portuguese")],
+            templates: vec![choice("continue", "Continue the thought")],
+            max_upload_bytes: 1,
+            notes: Vec::new(),
+        }
+    }
+
+    fn chosen(options: &str) -> Result<JobOptions, WebError> {
+        choose(&config(), &Wanted { options: Some(options.to_owned()), ..Wanted::default() })
+    }
+
+    #[test]
+    fn what_is_not_asked_for_stays_as_configured() {
+        let options = chosen(r#"{"target":"pt","temperature":0}"#).expect("good options");
+        assert_eq!(options.target, "pt");
+        assert_eq!(options.max_tokens, 99);
+        assert!(options.temperature.abs() < f64::EPSILON);
+    }
+
+    #[test]
+    fn a_form_field_overrides_and_an_empty_one_does_not() {
+        let wanted = Wanted {
+            target: Some("pt".to_owned()),
+            template: Some(String::new()),
+            ..Wanted::default()
+        };
+        let options = choose(&config(), &wanted).expect("good options");
+        assert_eq!((options.target.as_str(), options.template.as_str()), ("pt", "continue"));
+    }
+
+    #[test]
+    fn numbers_outside_their_range_are_refused() {
+        for bad in [
+            r#"{"max_tokens":0}"#,
+            r#"{"max_tokens":9000}"#,
+            r#"{"temperature":-0.1}"#,
+            r#"{"top_p":0}"#,
+            r#"{"repeat_penalty":0.5}"#,
+            r#"{"max_tokens":-1}"#,
+            r#"{"seed":"x"}"#,
+            r#"{"target":"tlh"}"#,
+        ] {
+            assert!(chosen(bad).is_err(), "{bad} was accepted");
+        }
+    }
+}

@@ -1,0 +1,67 @@
+//! Every address the server answers, and how it is run.
+
+use axum::Router;
+use axum::extract::{DefaultBodyLimit, Request};
+use axum::middleware;
+use axum::routing::{get, post};
+use axum::serve::ListenerExt;
+use tower_http::trace::TraceLayer;
+
+use super::state::AppState;
+use super::{api, assets, error, guard, page};
+
+/// Room for a form's other fields beside the recording.
+const FORM_OVERHEAD_BYTES: u64 = 1024 * 1024;
+
+/// All routes, with the headers and checks that every one of them shares.
+pub fn router(state: AppState) -> Router {
+    let largest_body = state.config.max_upload_bytes.saturating_add(FORM_OVERHEAD_BYTES);
+    let largest_body = usize::try_from(largest_body).unwrap_or(usize::MAX);
+    let jobs = Router::new()
+        .route("/", get(api::jobs::list).post(api::jobs::create))
+        .route("/{id}", get(api::jobs::show).delete(api::jobs::remove))
+        .route("/{id}/cancel", post(api::jobs::cancel))
+        .route("/{id}/events", get(api::events::of_job))
+        .route("/{id}/artifacts/{stage}", get(api::artifacts::show))
+        .layer(DefaultBodyLimit::max(largest_body));
+    let routes = Router::new()
+        .route("/", get(page::home::show))
+        .route("/jobs/{id}/row", get(page::job_row::show))
+        .route("/jobs/{id}/delete", post(page::job_row::remove))
+        .route("/static/{name}", get(assets::asset))
+        .route("/healthz", get(api::health::alive))
+        .route("/readyz", get(api::health::ready))
+        .route("/api/v1/events", get(api::events::of_all))
+        .nest("/api/v1/jobs", jobs)
+        .fallback(error::no_such_path)
+        .layer(middleware::from_fn(error::explain_method))
+        .with_state(state);
+    guard::protect(routes).layer(TraceLayer::new_for_http().make_span_with(|request: &Request| {
+        tracing::info_span!("request", method = %request.method(), path = request.uri().path())
+    }))
+}
+
+/// Serves until `shutdown` is done, then finishes the responses under way;
+/// event streams end at once.
+///
+/// # Errors
+/// When the listener fails for good.
+pub async fn serve(
+    listener: tokio::net::TcpListener,
+    state: AppState,
+    shutdown: impl Future<Output = ()> + Send + 'static,
+) -> std::io::Result<()> {
+    // Events are small and must not wait for more to come.
+    let listener = listener.tap_io(|stream| {
+        if let Err(error) = stream.set_nodelay(true) {
+            tracing::debug!("TCP_NODELAY cannot be set: {error}");
+        }
+    });
+    let closing = state.closing.clone();
+    axum::serve(listener, router(state))
+        .with_graceful_shutdown(async move {
+            shutdown.await;
+            closing.cancel();
+        })
+        .await
+}

@@ -1,0 +1,179 @@
+//! Takes a recording and its options from a request and queues a job.
+//!
+//! Called by `api::jobs`. The request's body is either the recording itself or
+//! a form. Whatever goes wrong, nothing is queued and nothing is left on disk.
+
+use std::time::Duration;
+
+use axum::extract::multipart::{Field, MultipartError};
+use axum::extract::{FromRequest, Multipart, Query, Request};
+use axum::http::{HeaderMap, StatusCode, header};
+use futures::StreamExt;
+
+use super::error::WebError;
+use super::options::{self, Wanted};
+use super::recording::{Recording, too_large};
+use super::state::AppState;
+use crate::jobs::{JobId, NewJob};
+
+/// How long an upload may stand still before it is given up.
+const STALLED: Duration = Duration::from_secs(60);
+
+/// The longest text field of a form.
+const MAX_FIELD_BYTES: usize = 64 * 1024;
+
+/// The longest file name that is kept for display, in characters.
+const MAX_NAME_CHARS: usize = 120;
+
+/// Takes the recording and queues a job for it.
+///
+/// # Errors
+/// Everything that can be wrong with an upload, as the client is told.
+pub(super) async fn accept(state: &AppState, request: Request) -> Result<JobId, WebError> {
+    let _permit = state.uploads.try_acquire().map_err(|_| {
+        let message = "Too many recordings are being uploaded at once. Try again in a moment.";
+        WebError::new(StatusCode::TOO_MANY_REQUESTS, "too_many_uploads", message)
+    })?;
+    let limit = state.config.max_upload_bytes;
+    let Query(wanted) = Query::<Wanted>::try_from_uri(request.uri())
+        .map_err(|error| WebError::bad_request("bad_query", error.body_text()))?;
+    let mut upload =
+        Upload { recording: Recording::create(&state.store, limit).await?, name: None, wanted };
+    if is_multipart(request.headers()) {
+        upload.read_form(request).await?;
+    } else {
+        refuse_if_declared_larger(request.headers(), limit)?;
+        upload.read_body(request).await?;
+    }
+    let Upload { recording, name, wanted } = upload;
+    let options = options::choose(&state.config, &wanted)?;
+    let recording = recording.finish().await?;
+    let new = NewJob {
+        prompt_name: name,
+        prompt_type: recording.media_type.to_owned(),
+        prompt_extension: recording.extension,
+        prompt_ms: recording.duration_ms,
+        options,
+    };
+    Ok(state.store.submit(new, &recording.path).await?)
+}
+
+fn is_multipart(headers: &HeaderMap) -> bool {
+    let content_type = headers.get(header::CONTENT_TYPE).and_then(|value| value.to_str().ok());
+    content_type.is_some_and(|value| value.to_ascii_lowercase().starts_with("multipart/form-data"))
+}
+
+/// Saves a client from sending all of a body that will be refused.
+fn refuse_if_declared_larger(headers: &HeaderMap, limit: u64) -> Result<(), WebError> {
+    let length = headers.get(header::CONTENT_LENGTH).and_then(|value| value.to_str().ok());
+    match length.and_then(|length| length.parse::<u64>().ok()) {
+        Some(length) if length > limit => Err(too_large(limit)),
+        _ => Ok(()),
+    }
+}
+
+/// A request's parts, as they come in.
+struct Upload {
+    recording: Recording,
+    name: Option<String>,
+    wanted: Wanted,
+}
+
+impl Upload {
+    /// Reads a body that is the recording itself.
+    async fn read_body(&mut self, request: Request) -> Result<(), WebError> {
+        let mut body = request.into_body().into_data_stream();
+        while let Some(chunk) = unless_stalled(body.next()).await? {
+            let chunk = chunk.map_err(|error| {
+                tracing::debug!("an upload broke off: {error}");
+                broken_off()
+            })?;
+            self.recording.write(&chunk).await?;
+        }
+        if self.recording.is_empty() {
+            let message = "The request is empty. Send the recording as its body.";
+            return Err(WebError::bad_request("empty", message));
+        }
+        Ok(())
+    }
+
+    /// Reads a form: the recording in `file`, options in the fields of [`Wanted`].
+    async fn read_form(&mut self, request: Request) -> Result<(), WebError> {
+        let limit = self.recording.limit_bytes();
+        let bad_form = |error: MultipartError| match error.status() {
+            StatusCode::PAYLOAD_TOO_LARGE => too_large(limit),
+            _ => WebError::bad_request("bad_form", format!("{}.", error.body_text())),
+        };
+        let mut form = Multipart::from_request(request, &()).await.map_err(|error| {
+            WebError::bad_request("bad_form", format!("{}.", error.body_text()))
+        })?;
+        let mut found = false;
+        while let Some(mut field) = unless_stalled(form.next_field()).await?.map_err(bad_form)? {
+            match field.name().unwrap_or_default() {
+                "file" if found => {
+                    let message = "The form holds more than one file. Send one recording a job.";
+                    return Err(WebError::bad_request("bad_form", message).param("file"));
+                }
+                "file" => {
+                    found = true;
+                    self.name = field.file_name().and_then(display_name);
+                    while let Some(chunk) =
+                        unless_stalled(field.chunk()).await?.map_err(bad_form)?
+                    {
+                        self.recording.write(&chunk).await?;
+                    }
+                }
+                "options" => self.wanted.options = Some(read_text(field).await?),
+                "target" => self.wanted.target = Some(read_text(field).await?),
+                "template" => self.wanted.template = Some(read_text(field).await?),
+                other => {
+                    let message = format!(
+                        "The form has an unknown field `{other}`. \
+                         The fields are file, options, target and template."
+                    );
+                    return Err(WebError::bad_request("bad_form", message).param(other));
+                }
+            }
+        }
+        if self.recording.is_empty() {
+            let message = "There is no recording in the form. Choose an audio file first.";
+            return Err(WebError::bad_request("empty", message).param("file"));
+        }
+        Ok(())
+    }
+}
+
+/// Reads a text field, which is short.
+async fn read_text(mut field: Field<'_>) -> Result<String, WebError> {
+    let name = field.name().unwrap_or_default().to_owned();
+    let mut text = Vec::new();
+    while let Some(chunk) = unless_stalled(field.chunk()).await?.map_err(|_| broken_off())? {
+        text.extend_from_slice(&chunk);
+        if text.len() > MAX_FIELD_BYTES {
+            let message = format!("The field {name} is too long.");
+            return Err(WebError::bad_request("bad_form", message).param(name));
+        }
+    }
+    String::from_utf8(text).map_err(|_| {
+        WebError::bad_request("bad_form", format!("The field {name} is not UTF-8.")).param(name)
+    })
+}
+
+/// What is shown as the recording's name: no folders, no control characters, not too long.
+fn display_name(name: &str) -> Option<String> {
+    let base = name.rsplit(['/', '\\']).next().unwrap_or_default();
+    let clean: String = base.chars().filter(|c| !c.is_control()).take(MAX_NAME_CHARS).collect();
+    let clean = clean.trim();
+    (!clean.is_empty()).then(|| clean.to_owned())
+}
+
+fn broken_off() -> WebError {
+    WebError::bad_request("broken_off", "The upload broke off. Try again.")
+}
+
+async fn unless_stalled<T>(next: impl Future<Output = T>) -> Result<T, WebError> {
+    tokio::time::timeout(STALLED, next).await.map_err(|_| {
+        let message = "The upload stood still for too long. Try again.";
+        WebError::new(StatusCode::REQUEST_TIMEOUT, "stalled", message)
+    })
+}
