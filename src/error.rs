@@ -42,6 +42,9 @@ pub enum AppError {
         /// Why.
         error: StageError,
     },
+    /// The stages could not be put together.
+    #[error(transparent)]
+    Stages(#[from] StageError),
     /// A file could not be read or written.
     #[error("{}: {source}", path.display())]
     Io {

@@ -3,13 +3,14 @@
 //! Called by `engine`, `stage` and `cli`. Knows nothing of models or jobs.
 
 pub mod decode;
+pub mod encode;
 pub mod join;
 pub mod playback;
 pub mod resample;
 pub mod speech;
-mod wav;
 
-pub use wav::{WavError, read_wav, wav_bytes};
+pub use decode::{AudioInfo, DecodeError, DecodeLimits, decode, probe};
+pub use encode::{read_wav, wav_bytes, write_wav};
 
 /// Samples per second that speech models read.
 pub const SPEECH_RATE: u32 = 16_000;

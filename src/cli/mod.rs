@@ -16,7 +16,8 @@ use std::path::PathBuf;
 use clap::{Args, Parser, Subcommand};
 
 use crate::config::{Config, ConfigError, FILE_NAME, Origin};
-use crate::error::AppError;
+use crate::error::{AppError, exit};
+use crate::models::ModelStore;
 use crate::settings::Settings;
 use crate::telemetry;
 
@@ -99,14 +100,39 @@ pub fn run(cli: Cli) -> Result<(), AppError> {
     let config = read_config(&cli.global, std::env::vars_os())?;
     let settings = Settings::new(&config)?;
     telemetry::init(&settings)?;
+    limit_threads(&settings);
     match command {
         Command::Serve(args) => serve::run(&args, &settings),
         Command::Run(args) => run::run(&args, &settings),
-        Command::Models(args) => models::run(args, &settings),
+        Command::Models(args) => run_models(args, &settings),
         Command::Doctor(args) => doctor::run(&args, &settings),
         Command::Config(args) => config::run(&args, &config),
         Command::Bench(args) => bench::run(&args, &settings),
         Command::Completions(_) => unreachable!("handled above"),
+    }
+}
+
+fn run_models(args: models::ModelsArgs, settings: &Settings) -> Result<(), AppError> {
+    let store = ModelStore::open(&settings.models_dir)?;
+    let complete = runtime()?.block_on(args.run(&store, settings.offline))?;
+    if complete { Ok(()) } else { Err(AppError::Told(exit::MISSING)) }
+}
+
+/// The event loop that the network, the database and child processes need.
+fn runtime() -> Result<tokio::runtime::Runtime, AppError> {
+    tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .build()
+        .map_err(|error| AppError::Other(format!("the event loop cannot start: {error}")))
+}
+
+/// Makes candle use as many threads as the settings say.
+fn limit_threads(settings: &Settings) {
+    const THREADS: &str = "RAYON_NUM_THREADS";
+    if std::env::var_os(THREADS).is_none() {
+        // SAFETY: no other thread runs yet: this is called before the event loop, the
+        // worker and every model.
+        unsafe { std::env::set_var(THREADS, settings.hardware.threads.to_string()) };
     }
 }
 

@@ -13,7 +13,7 @@ use crate::engine::{Cancel, Control};
 use crate::error::AppError;
 use crate::settings::Settings;
 use crate::stage::{
-    self, Artifact, Artifacts, ErrorCode, JobOptions, Stage, StageContext, StageError, StageKind,
+    self, Artifact, Artifacts, JobOptions, Stage, StageContext, StageError, StageKind,
     StageOutput, Timing,
 };
 use crate::text::{Transcript, templates};
@@ -240,11 +240,8 @@ fn stop_on_interrupt(cancel: &Cancel) -> Result<(), AppError> {
 
 fn play(speeches: &[PathBuf]) -> Result<(), AppError> {
     for path in speeches {
-        let audio = audio::read_wav(path).map_err(|error| AppError::Other(error.to_string()))?;
-        playback::play(&audio).map_err(|error| AppError::Stage {
-            stage: StageKind::SynthesisAudio,
-            error: StageError::new(ErrorCode::Internal, error.to_string()),
-        })?;
+        let audio = audio::read_wav(path).map_err(AppError::io(path))?;
+        playback::play(&audio).map_err(|error| AppError::Other(error.to_string()))?;
     }
     Ok(())
 }

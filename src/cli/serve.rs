@@ -10,7 +10,8 @@ use crate::jobs::{EventHub, JobStore, NewJob, Worker};
 use crate::models::ModelStore;
 use crate::settings::Settings;
 use crate::stage::{self, Stage};
-use crate::web::{self, AppState};
+use crate::text::templates;
+use crate::web::{self, AppState, Choice, WebConfig};
 
 /// The bundled spoken prompt, so that a first start has something to show.
 const SAMPLE: &[u8] = include_bytes!("../../samples/prompt.flac");
@@ -31,11 +32,7 @@ pub struct ServeArgs {
 /// # Errors
 /// When the address is taken or the data folder cannot be used.
 pub fn run(args: &ServeArgs, settings: &Settings) -> Result<(), AppError> {
-    tokio::runtime::Builder::new_multi_thread()
-        .enable_all()
-        .build()
-        .map_err(|error| AppError::Other(format!("the server cannot start: {error}")))?
-        .block_on(serve(args, settings))
+    super::runtime()?.block_on(serve(args, settings))
 }
 
 async fn serve(args: &ServeArgs, settings: &Settings) -> Result<(), AppError> {
@@ -57,7 +54,7 @@ async fn serve(args: &ServeArgs, settings: &Settings) -> Result<(), AppError> {
         submit_sample(&store, settings).await?;
     }
     let worker = Worker::start(store.clone(), stages)?;
-    let state = AppState::new(store, worker.readiness(), settings, targets(args, settings)?);
+    let state = AppState::new(store, worker.readiness(), offer(args, settings)?);
     println!("Mega Pipeline is at http://{address}/ (stop with Ctrl-C)");
     web::serve(listener, state, interrupted()).await.map_err(|source| AppError::Listen { address, source })?;
     tracing::info!("stopping: the running stage may finish");
@@ -65,13 +62,37 @@ async fn serve(args: &ServeArgs, settings: &Settings) -> Result<(), AppError> {
     Ok(())
 }
 
-/// Languages that the page offers.
-fn targets(args: &ServeArgs, settings: &Settings) -> Result<Vec<String>, AppError> {
-    if args.stub {
-        return Ok(vec!["fr".to_owned(), "pt".to_owned()]);
-    }
+/// What the page offers and allows.
+fn offer(args: &ServeArgs, settings: &Settings) -> Result<WebConfig, AppError> {
+    let choice = |value: &str, title: &str| Choice { value: value.to_owned(), title: title.to_owned() };
     let store = ModelStore::open(&settings.models_dir)?;
-    Ok(stage::targets(&store, settings))
+    let targets = if args.stub {
+        vec![choice("fr", "French"), choice("pt", "Portuguese")]
+    } else {
+        let targets = stage::targets(&store);
+        targets.iter().map(|language| choice(language.tag, language.english_name)).collect()
+    };
+    let templates =
+        templates::ALL.iter().map(|template| choice(template.name, template.title)).collect();
+    Ok(WebConfig {
+        defaults: settings.defaults.clone(),
+        targets,
+        templates,
+        max_upload_bytes: settings.max_upload_bytes,
+        notes: if args.stub { vec!["Stub stages: no model is used.".to_owned()] } else { notes(&store, settings) },
+    })
+}
+
+/// Which model serves each role, for the foot of the page.
+fn notes(store: &ModelStore, settings: &Settings) -> Vec<String> {
+    let shown = store.manifest().roles.iter().filter(|role| role.default);
+    shown
+        .filter_map(|role| {
+            let pick = settings.models.get(&role.name).map(String::as_str);
+            let found = store.resolve(&role.name, pick).ok()?;
+            Some(format!("{}: {}", role.title, found.model.title))
+        })
+        .collect()
 }
 
 async fn submit_sample(store: &JobStore, settings: &Settings) -> Result<(), AppError> {

@@ -2,6 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
+use crate::audio::DecodeError;
 use crate::engine::EngineError;
 
 /// Machine-readable reason of a failure.
@@ -103,5 +104,18 @@ impl From<EngineError> for StageError {
             EngineError::NoSpeech => Self::new(ErrorCode::NoSpeech, detail),
             EngineError::Canceled => Self::canceled(),
         }
+    }
+}
+
+impl From<DecodeError> for StageError {
+    fn from(error: DecodeError) -> Self {
+        let code = match error {
+            DecodeError::TooLong { .. } => ErrorCode::TooLong,
+            DecodeError::Io { .. } => {
+                return Self::internal("The recording could not be read.", error);
+            }
+            _ => ErrorCode::UnreadableAudio,
+        };
+        Self::new(code, error.to_string())
     }
 }

@@ -50,10 +50,8 @@ impl Stage for GenerateText {
         let template = templates::template(name).ok_or_else(|| {
             StageError::new(ErrorCode::Internal, format!("There is no prompt template `{name}`."))
         })?;
-        let messages = [
-            ChatMessage::system(template.system),
-            ChatMessage::user(template.user(&transcript.text)),
-        ];
+        let (system, user) = template.messages(&transcript.text);
+        let messages = [ChatMessage::system(system), ChatMessage::user(user)];
         let options = GenerateOptions {
             max_tokens: ctx.options.max_tokens as usize,
             temperature: ctx.options.temperature,

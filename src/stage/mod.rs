@@ -3,20 +3,30 @@
 //! Called by `jobs` (the worker) and by `cli run`. A stage knows nothing of
 //! jobs, databases or HTTP: it gets earlier results, gives back one artifact.
 
+mod engines;
 mod error;
+mod generate_text;
 mod kind;
+mod speak;
 pub mod stub;
+mod transcribe_audio;
+mod translate_text;
 
 use std::path::PathBuf;
+use std::sync::{Arc, Mutex};
 
 use serde::{Deserialize, Serialize};
 
+pub use engines::targets;
 pub use error::{ErrorCode, StageError};
 pub use kind::StageKind;
 
-use crate::audio::Audio;
+use crate::audio::{Audio, DecodeLimits};
 use crate::engine::Control;
+use crate::models::ModelStore;
+use crate::settings::Settings;
 use crate::text::Transcript;
+use engines::Engines;
 
 /// One step of the pipeline. Blocking: it is called on a worker's own OS thread.
 pub trait Stage: Send {
@@ -154,4 +164,23 @@ pub struct StageContext<'a> {
     pub options: &'a JobOptions,
     /// Cancellation and progress, passed on to the engine.
     pub control: Control<'a>,
+}
+
+/// The five stages on models of this machine, nothing loaded yet.
+///
+/// # Errors
+/// When the catalogue of models cannot be read.
+pub fn local(settings: &Settings) -> Result<Vec<Box<dyn Stage>>, StageError> {
+    let store = ModelStore::open(&settings.models_dir)?;
+    let engines = Engines::new(store, settings.models.clone(), settings.hardware.clone());
+    let engines = Arc::new(Mutex::new(engines));
+    let target = &settings.defaults.target;
+    let limits = DecodeLimits { max_audio_s: settings.max_audio_s };
+    Ok(vec![
+        Box::new(transcribe_audio::TranscribeAudio::new(Arc::clone(&engines), limits)),
+        Box::new(generate_text::GenerateText::new(Arc::clone(&engines))),
+        Box::new(speak::Speak::english(Arc::clone(&engines))),
+        Box::new(translate_text::TranslateText::new(Arc::clone(&engines), target)),
+        Box::new(speak::Speak::target(engines, target)),
+    ])
 }

@@ -76,14 +76,13 @@ impl Stage for Speak {
         let text = text.as_deref().ok_or_else(|| {
             StageError::internal("There is no text to speak.", "input missing")
         })?;
-        let device = lock(&self.engines)?.voice_device();
         let loading = Instant::now();
         let fresh = !self.voices.contains_key(&language);
         let voice = self.voice(&language)?;
         let load_ms = if fresh { elapsed_ms(loading) } else { 0 };
 
         let started = Instant::now();
-        let paragraphs = sentences::paragraphs(text);
+        let paragraphs = sentences::paragraphs(text, &language);
         let total = paragraphs.iter().map(Vec::len).sum();
         let mut spoken = Vec::with_capacity(paragraphs.len());
         let mut done = 0;
@@ -104,7 +103,8 @@ impl Stage for Speak {
             audio_ms: Some(audio.duration_ms()),
             tokens: Some(total as u64),
             unit: Some("sentences".to_owned()),
-            device,
+            // ONNX Runtime is its CPU build.
+            device: "cpu".to_owned(),
             model: voice.model.clone(),
             ..Timing::default()
         };

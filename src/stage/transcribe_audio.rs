@@ -4,7 +4,7 @@ use std::time::Instant;
 
 use super::engines::{Loaded, SharedEngines, elapsed_ms, lock};
 use super::{Artifact, Artifacts, Stage, StageContext, StageError, StageKind, StageOutput, Timing};
-use crate::audio::decode::{DecodeLimits, decode};
+use crate::audio::{DecodeLimits, decode};
 use crate::engine::EngineError;
 use crate::engine::vad::Vad;
 use crate::engine::whisper::Whisper;
@@ -34,7 +34,7 @@ impl Stage for TranscribeAudio {
 
     fn load(&mut self) -> Result<(), StageError> {
         if self.loaded.is_none() {
-            let mut engines = lock(&self.engines)?;
+            let engines = lock(&self.engines)?;
             self.loaded = Some((engines.whisper()?, engines.vad()?));
         }
         Ok(())

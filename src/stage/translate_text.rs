@@ -62,7 +62,7 @@ impl Stage for TranslateText {
         let load_ms = if fresh { elapsed_ms(loading) } else { 0 };
 
         let started = Instant::now();
-        let paragraphs = sentences::paragraphs(text);
+        let paragraphs = sentences::paragraphs(text, "en");
         // One flat list, so that an engine sees sentences in context and in batches.
         let flat: Vec<String> = paragraphs.iter().flatten().cloned().collect();
         let mut translated = translator.engine.translate(&flat, &ctx.control)?.into_iter();

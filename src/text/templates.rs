@@ -69,6 +69,12 @@ pub fn template(name: &str) -> Option<&'static Template> {
     ALL.iter().find(|template| template.name == name)
 }
 
+/// The names of all templates, in order.
+#[must_use]
+pub fn names() -> [&'static str; ALL.len()] {
+    ALL.map(|template| template.name)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
