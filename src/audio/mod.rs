@@ -2,6 +2,17 @@
 //!
 //! Called by `engine`, `stage` and `cli`. Knows nothing of models or jobs.
 
+pub mod decode;
+pub mod encode;
+pub mod playback;
+pub mod resample;
+
+pub use decode::{AudioInfo, DecodeError, DecodeLimits, decode, probe};
+pub use encode::{read_wav, wav_bytes, write_wav};
+
+/// Samples per second of all sound that speech recognition gets.
+pub const SPEECH_RATE: u32 = 16_000;
+
 /// Mono sound in memory.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct Audio {
