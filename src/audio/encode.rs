@@ -38,8 +38,7 @@ pub fn read_wav(path: &Path) -> io::Result<Audio> {
         let found = format!("a WAV file of {bits_per_sample} bits a sample, not of 16");
         return Err(io::Error::new(io::ErrorKind::InvalidData, found));
     }
-    let interleaved =
-        reader.samples::<i16>().collect::<Result<Vec<_>, _>>().map_err(into_io)?;
+    let interleaved = reader.samples::<i16>().collect::<Result<Vec<_>, _>>().map_err(into_io)?;
     let samples = interleaved
         .chunks_exact(usize::from(channels.max(1)))
         .map(|frame| {

@@ -4,15 +4,13 @@
 
 pub mod decode;
 pub mod encode;
-pub mod join;
 pub mod playback;
 pub mod resample;
-pub mod speech;
 
 pub use decode::{AudioInfo, DecodeError, DecodeLimits, decode, probe};
 pub use encode::{read_wav, wav_bytes, write_wav};
 
-/// Samples per second that speech models read.
+/// Samples per second of all sound that speech recognition gets.
 pub const SPEECH_RATE: u32 = 16_000;
 
 /// Mono sound in memory.

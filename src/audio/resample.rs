@@ -226,7 +226,9 @@ mod tests {
     #[test]
     fn impossible_rates_are_refused() {
         for rate in [0, 1, 3_999, 384_001, u32::MAX] {
-            assert!(matches!(Resampler::new(rate, 16_000), Err(ResampleError::Rate(r)) if r == rate));
+            assert!(
+                matches!(Resampler::new(rate, 16_000), Err(ResampleError::Rate(r)) if r == rate)
+            );
         }
     }
 }
