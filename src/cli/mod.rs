@@ -1,1 +1,3 @@
 //! What a person types: one file a subcommand.
+
+pub mod models;
