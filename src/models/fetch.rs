@@ -68,7 +68,7 @@ impl Fetcher {
             meter: Meter::new(&self.progress, &label, spec.download_bytes()),
         });
         let result = self.from_anywhere(model, &journey).await;
-        journey.meter.finished();
+        journey.meter.ended(result.is_ok());
         result
     }
 
@@ -184,8 +184,10 @@ impl Fetcher {
         registry: &Registry<M>,
     ) -> Result<Arrived, ModelsError> {
         self.check_online()?;
+        registry.answers(&parts[0]).await?;
         let meter = journey.meter.clone();
         let mut sink = Sink::create(&journey.arriving(), journey.expected_bytes(), meter)?;
+        sink.began();
         let one_package = parts.iter().all(|part| part.package == parts[0].package);
         // Owned parts: a closure over references makes a future that is not Send.
         let packages = futures::stream::iter(parts.to_vec()).map(|part| async move {
