@@ -8,8 +8,8 @@ use clap::{Args, Subcommand};
 use serde::Serialize;
 
 use crate::models::{
-    Bars, FileState, Kind, Lines, ModelStore, ModelsError, Outcome, PullOptions,
-    PullProgress, Want, human_bytes, pull,
+    Bars, FileState, Kind, Lines, ModelStore, ModelsError, Outcome, PullOptions, PullProgress,
+    Want, human_bytes, pull,
 };
 
 /// Arguments of `models`.
@@ -128,7 +128,8 @@ fn tell(outcome: &Outcome) {
     let name = outcome.want.name();
     match &outcome.result {
         Ok(pulled) => {
-            let what = if pulled.model == name { String::new() } else { format!("{}, ", pulled.model) };
+            let what =
+                if pulled.model == name { String::new() } else { format!("{}, ", pulled.model) };
             if pulled.fetched_bytes == 0 {
                 println!("{name}: {what}already there");
             } else {

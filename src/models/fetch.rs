@@ -68,7 +68,7 @@ impl Fetcher {
             meter: Meter::new(&self.progress, &label, spec.download_bytes()),
         });
         let result = self.from_anywhere(model, &journey).await;
-        journey.meter.finished();
+        journey.meter.ended(result.is_ok());
         result
     }
 
@@ -168,10 +168,9 @@ impl Fetcher {
         let _slot = self.slots.acquire().await;
         let expected_bytes = journey.expected_bytes();
         let begun = Arc::clone(journey);
-        let mut sink = blocking(move || {
-            Sink::open(&begun.arriving(), expected_bytes, begun.meter.clone())
-        })
-        .await?;
+        let mut sink =
+            blocking(move || Sink::open(&begun.arriving(), expected_bytes, begun.meter.clone()))
+                .await?;
         self.http()?.download(url, token, &mut sink).await?;
         blocking(move || sink.finish()).await
     }
@@ -185,8 +184,10 @@ impl Fetcher {
         registry: &Registry<M>,
     ) -> Result<Arrived, ModelsError> {
         self.check_online()?;
+        registry.answers(&parts[0]).await?;
         let meter = journey.meter.clone();
         let mut sink = Sink::create(&journey.arriving(), journey.expected_bytes(), meter)?;
+        sink.began();
         let one_package = parts.iter().all(|part| part.package == parts[0].package);
         // Owned parts: a closure over references makes a future that is not Send.
         let packages = futures::stream::iter(parts.to_vec()).map(|part| async move {

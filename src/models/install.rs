@@ -59,6 +59,7 @@ impl Journey {
     /// Copies a file as it travels to where bytes arrive.
     pub(super) fn copy(&self, from: &Path) -> Result<Arrived, ModelsError> {
         let mut sink = Sink::create(&self.arriving(), self.expected_bytes(), self.meter.clone())?;
+        sink.began();
         file::copy(from, &mut sink)?;
         sink.finish()
     }
@@ -72,6 +73,7 @@ impl Journey {
         };
         let part = self.beside("part");
         clear(&part)?;
+        self.meter.began(0);
         file::copy_tree(from, &part)?;
         let (size_bytes, sha256) = digest::measure(&part)?;
         self.meter.advanced(size_bytes);

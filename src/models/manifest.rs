@@ -225,9 +225,9 @@ impl Model {
     /// The files this machine needs; the weights stand first.
     pub fn files_here(&self) -> impl Iterator<Item = &FileSpec> {
         let platform = platform();
-        self.files.iter().filter(move |file| {
-            file.platforms.is_empty() || file.platforms.contains(&platform)
-        })
+        self.files
+            .iter()
+            .filter(move |file| file.platforms.is_empty() || file.platforms.contains(&platform))
     }
 
     /// The file called `name`, for this machine.
@@ -258,7 +258,9 @@ impl FileSpec {
     fn check(&self) -> Result<(), String> {
         check_name(&self.name)?;
         if self.download_sha256().is_none() || self.download_bytes().is_none() {
-            return Err("a file needs size_bytes and sha256, of itself or of its packed form".into());
+            return Err(
+                "a file needs size_bytes and sha256, of itself or of its packed form".into()
+            );
         }
         let hashes = self.sha256.iter().chain(self.packed.as_ref().map(|packed| &packed.sha256));
         for hash in hashes {
@@ -323,7 +325,9 @@ mod tests {
                  note = ''\n[[model.file]]\n{file}\n"
             )
         };
-        let good = format!("name = 'f'\nsize_bytes = 1\nsha256 = '{hash}'\nsources = [{{ url = 'http://h/f' }}]");
+        let good = format!(
+            "name = 'f'\nsize_bytes = 1\nsha256 = '{hash}'\nsources = [{{ url = 'http://h/f' }}]"
+        );
         assert!(Manifest::parse(&model("m", &good)).is_ok());
         for (text, reason) in [
             (model("m", &good) + &model("m", &good), "used twice"),

@@ -25,6 +25,6 @@ pub use lock::Choice;
 pub use manifest::{Candidate, FileSpec, Format, Kind, LLM, Manifest, Model, Packed, Role};
 pub use progress::{Bars, Lines, PullProgress, Silent, human_bytes};
 pub use pull::{Outcome, PassedOver, PullOptions, PullReport, Pulled, Want, pull};
-pub use space::FreeSpace;
 pub use source::{Commands, HubAccess, PackagePart, Source};
+pub use space::FreeSpace;
 pub use store::{FileCheck, FileState, ModelStore, Resolved};

@@ -8,10 +8,13 @@ use indicatif::{MultiProgress, ProgressBar, ProgressStyle};
 
 /// Hears how far each download has come.
 pub trait PullProgress: Send + Sync {
+    /// A source answers, and `file` is on its way. May be said again, when it is
+    /// taken up again or another source is asked. `had_bytes` were there before.
+    fn began(&self, file: &str, had_bytes: u64, total_bytes: Option<u64>);
     /// `done_bytes` of `file` are here. May go back, when a download starts over.
-    fn advanced(&self, file: &str, done_bytes: u64, total_bytes: Option<u64>);
-    /// `file` is complete and has the right hash, or was given up.
-    fn finished(&self, file: &str);
+    fn advanced(&self, file: &str, done_bytes: u64);
+    /// `file` is complete and right, or was given up.
+    fn ended(&self, file: &str, complete: bool);
     /// Something a person should know while waiting.
     fn note(&self, line: &str);
 }
@@ -21,8 +24,9 @@ pub trait PullProgress: Send + Sync {
 pub struct Silent;
 
 impl PullProgress for Silent {
-    fn advanced(&self, _: &str, _: u64, _: Option<u64>) {}
-    fn finished(&self, _: &str) {}
+    fn began(&self, _: &str, _: u64, _: Option<u64>) {}
+    fn advanced(&self, _: &str, _: u64) {}
+    fn ended(&self, _: &str, _: bool) {}
     fn note(&self, _: &str) {}
 }
 
@@ -33,30 +37,33 @@ pub struct Bars {
     files: Mutex<HashMap<String, ProgressBar>>,
 }
 
-impl Bars {
-    fn bar(&self, file: &str, total_bytes: Option<u64>) -> ProgressBar {
+impl PullProgress for Bars {
+    fn began(&self, file: &str, had_bytes: u64, total_bytes: Option<u64>) {
         let mut files = self.files.lock().unwrap_or_else(PoisonError::into_inner);
-        let bar = files.entry(file.to_owned()).or_insert_with(|| {
+        files.entry(file.to_owned()).or_insert_with(|| {
             let style = ProgressStyle::with_template(
-                "{bar:24} {bytes:>10}/{total_bytes:10} {bytes_per_sec:>12} {eta:>4}  {msg}",
+                "{spinner} {bar:24} {bytes:>10}/{total_bytes:10} {bytes_per_sec:>12} {elapsed:>4}  {msg}",
             )
             .expect("the template is a constant")
             .progress_chars("=> ");
-            self.all.add(ProgressBar::no_length()).with_style(style).with_message(file.to_owned())
+            let bar = self.all.add(ProgressBar::no_length()).with_style(style);
+            if let Some(total_bytes) = total_bytes {
+                bar.set_length(total_bytes);
+            }
+            // A package manager may be at work for a while before bytes are seen.
+            bar.enable_steady_tick(Duration::from_millis(200));
+            bar.with_message(file.to_owned()).with_position(had_bytes)
         });
-        if let Some(total_bytes) = total_bytes {
-            bar.set_length(total_bytes);
+    }
+
+    fn advanced(&self, file: &str, done_bytes: u64) {
+        let files = self.files.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(bar) = files.get(file) {
+            bar.set_position(done_bytes);
         }
-        bar.clone()
-    }
-}
-
-impl PullProgress for Bars {
-    fn advanced(&self, file: &str, done_bytes: u64, total_bytes: Option<u64>) {
-        self.bar(file, total_bytes).set_position(done_bytes);
     }
 
-    fn finished(&self, file: &str) {
+    fn ended(&self, file: &str, _: bool) {
         let bar = self.files.lock().unwrap_or_else(PoisonError::into_inner).remove(file);
         if let Some(bar) = bar {
             bar.finish_and_clear();
@@ -79,38 +86,52 @@ pub struct Lines {
 #[derive(Debug)]
 struct Line {
     began: Instant,
+    told: Instant,
     /// Bytes that were there when it began, which say nothing of the rate.
     had_bytes: u64,
     done_bytes: u64,
-    told: Instant,
+    total_bytes: Option<u64>,
 }
 
 /// How often [`Lines`] tells of one file.
 const EVERY: Duration = Duration::from_secs(5);
 
 impl PullProgress for Lines {
-    fn advanced(&self, file: &str, done_bytes: u64, total_bytes: Option<u64>) {
-        let now = Instant::now();
+    fn began(&self, file: &str, had_bytes: u64, total_bytes: Option<u64>) {
         let mut files = self.files.lock().unwrap_or_else(PoisonError::into_inner);
-        let Some(line) = files.get_mut(file) else {
-            let line = Line { began: now, had_bytes: done_bytes, done_bytes, told: now };
-            files.insert(file.to_owned(), line);
+        files.entry(file.to_owned()).or_insert_with(|| {
             let size = total_bytes.map(|total| format!(" ({})", human_bytes(total)));
             eprintln!("{file}: fetching{}", size.unwrap_or_default());
-            return;
-        };
+            let now = Instant::now();
+            Line { began: now, told: now, had_bytes, done_bytes: had_bytes, total_bytes }
+        });
+    }
+
+    fn advanced(&self, file: &str, done_bytes: u64) {
+        let now = Instant::now();
+        let mut files = self.files.lock().unwrap_or_else(PoisonError::into_inner);
+        let Some(line) = files.get_mut(file) else { return };
+        if line.done_bytes == line.had_bytes {
+            // The first bytes after a wait for a package: nothing to tell yet.
+            line.told = now;
+        }
         line.done_bytes = done_bytes;
         if now.duration_since(line.told) >= EVERY {
             line.told = now;
-            let of = total_bytes.map(|total| format!(" of {}", human_bytes(total)));
-            eprintln!("{file}: {}{}{}", human_bytes(done_bytes), of.unwrap_or_default(), line.rate());
+            let of = line.total_bytes.map(|total| format!(" of {}", human_bytes(total)));
+            let (of, rate) = (of.unwrap_or_default(), line.rate());
+            eprintln!("{file}: {}{of}{rate}", human_bytes(done_bytes));
         }
     }
 
-    fn finished(&self, file: &str) {
+    fn ended(&self, file: &str, complete: bool) {
         let line = self.files.lock().unwrap_or_else(PoisonError::into_inner).remove(file);
-        if let Some(line) = line {
-            eprintln!("{file}: {}{}, done", human_bytes(line.done_bytes), line.rate());
+        match line {
+            Some(line) if complete => {
+                eprintln!("{file}: {}{}, done", human_bytes(line.done_bytes), line.rate());
+            }
+            Some(_) => eprintln!("{file}: given up"),
+            None => {}
         }
     }
 
@@ -144,8 +165,12 @@ impl Meter {
         Self { progress: Arc::clone(progress), file: file.into(), total_bytes: total }
     }
 
+    pub(super) fn began(&self, had_bytes: u64) {
+        self.progress.began(&self.file, had_bytes, self.total_bytes);
+    }
+
     pub(super) fn advanced(&self, done_bytes: u64) {
-        self.progress.advanced(&self.file, done_bytes, self.total_bytes);
+        self.progress.advanced(&self.file, done_bytes);
     }
 
     /// The same, for a step that is too short to be told of.
@@ -153,8 +178,8 @@ impl Meter {
         Self { progress: Arc::new(Silent), ..self.clone() }
     }
 
-    pub(super) fn finished(&self) {
-        self.progress.finished(&self.file);
+    pub(super) fn ended(&self, complete: bool) {
+        self.progress.ended(&self.file, complete);
     }
 }
 

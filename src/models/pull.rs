@@ -18,7 +18,8 @@ use super::space::FreeSpace;
 use super::stamp::{Stamp, Stamps};
 use super::store::Examined;
 use super::{
-    Choice, Commands, FileSpec, HubAccess, LLM, Manifest, Model, ModelStore, ModelsError, PullProgress,
+    Choice, Commands, FileSpec, HubAccess, LLM, Manifest, Model, ModelStore, ModelsError,
+    PullProgress,
 };
 
 /// File that keeps two pulls from working on the same folder.
@@ -180,10 +181,7 @@ pub async fn pull(
 }
 
 /// Waits until no other pull works on the folder.
-async fn hold(
-    dir: &Path,
-    progress: &Arc<dyn PullProgress>,
-) -> Result<std::fs::File, ModelsError> {
+async fn hold(dir: &Path, progress: &Arc<dyn PullProgress>) -> Result<std::fs::File, ModelsError> {
     let path = dir.join(LOCK_NAME);
     let file = std::fs::File::create(&path).map_err(ModelsError::io(&path))?;
     if file.try_lock().is_ok() {
@@ -312,7 +310,8 @@ impl Session<'_> {
             return Ok(0);
         }
         std::fs::create_dir_all(&dir).map_err(ModelsError::io(&dir))?;
-        let arriving = missing.into_iter().map(|file| self.provide_file(model, file, &dir, &stamps));
+        let arriving =
+            missing.into_iter().map(|file| self.provide_file(model, file, &dir, &stamps));
         let arrived = join_all(arriving).await;
         let mut failures = Vec::new();
         let mut fetched_bytes = 0;

@@ -54,8 +54,12 @@ impl Sink {
             .create(true)
             .open(path)
             .map_err(ModelsError::io(path))?;
-        meter.advanced(size_bytes);
         Ok(Self { path: path.to_owned(), file, digest, size_bytes, limit_bytes, meter })
+    }
+
+    /// Tells that bytes are on their way.
+    pub(super) fn began(&self) {
+        self.meter.began(self.size_bytes);
     }
 
     /// Bytes in the file.

