@@ -12,7 +12,6 @@ use mega_pipeline::engine::llm::{
 };
 use mega_pipeline::engine::{Cancel, Control, EngineError, Hardware, Progress, Translator};
 use mega_pipeline::text::{prose, templates};
-use serde_json::Value;
 
 const SMOLLM2: (&str, &str) = ("smollm2-135m-instruct", "SmolLM2-135M-Instruct.Q4_1.gguf");
 const QWEN: (&str, &str) =
@@ -46,71 +45,151 @@ fn hello() -> [ChatMessage; 2] {
     [ChatMessage::system("You are helpful."), ChatMessage::user("Tell me about the sea.")]
 }
 
-/// Follows llama.cpp's own greedy text token by token. Where candle would have chosen another
-/// token first, the two candidates must be as good as equal in both.
+/// One prompt of a golden file.
+#[derive(serde::Deserialize)]
+struct Run {
+    /// Token ids of the prompt.
+    prompt: Vec<u32>,
+    /// What llama.cpp wrote, greedily: for each token its eight best candidates, likeliest first,
+    /// with their logits.
+    steps: Vec<Vec<(u32, f32)>>,
+    /// Logits of the same candidates with the weights unpacked to f32.
+    exact: Vec<Vec<f32>>,
+}
+
+impl Run {
+    fn all(golden: &str) -> Vec<Self> {
+        let runs: Vec<Self> = serde_json::from_str(golden).expect("valid JSON");
+        assert_eq!(runs.len(), 5);
+        runs
+    }
+
+    /// The tokens that llama.cpp wrote.
+    fn tokens(&self) -> Vec<u32> {
+        self.steps.iter().map(|step| step[0].0).collect()
+    }
+}
+
+/// Root mean square and maximum.
+#[derive(Default)]
+struct Spread {
+    squares: f64,
+    count: usize,
+    largest: f32,
+}
+
+impl Spread {
+    fn add(&mut self, difference: f32) {
+        self.squares += f64::from(difference).powi(2);
+        self.count += 1;
+        self.largest = self.largest.max(difference.abs());
+    }
+
+    fn mean(&self) -> f64 {
+        (self.squares / self.count as f64).sqrt()
+    }
+}
+
+/// Follows llama.cpp's own greedy text token by token.
 ///
-/// `near` is how far apart the logits of two such candidates may be. Returns the largest
-/// difference between the two programs' logits among llama.cpp's best eight.
-fn greedy_text_follows_llama_cpp(llm: &mut Llm, golden: &str, near: f32) -> f32 {
+/// Both programs round activations to eight bits, and a sum taken in another order tips some of
+/// them the other way, so that both scatter around the logits of the unpacked weights. Held here:
+/// candle scatters no more than llama.cpp does, and where it would have chosen another token
+/// first, both candidates lie within that scatter.
+fn greedy_text_follows_llama_cpp(llm: &mut Llm, golden: &str) {
     let control = Control { cancel: &Cancel::default(), progress: &|_| {} };
-    let runs: Vec<Value> = serde_json::from_str(golden).expect("valid JSON");
-    assert_eq!(runs.len(), 5);
-    let mut largest = 0.0f32;
-    let mut equal = 0;
+    let runs = Run::all(golden);
+    let (mut ours, mut theirs, mut apart) =
+        (Spread::default(), Spread::default(), Spread::default());
+    let mut differences = Vec::new();
     for run in &runs {
-        let prompt: Vec<u32> = serde_json::from_value(run["prompt"].clone()).expect("ids");
-        let steps: Vec<Vec<(u32, f32)>> =
-            serde_json::from_value(run["steps"].clone()).expect("ids with logits");
-        let theirs: Vec<u32> = steps.iter().map(|step| step[0].0).collect();
-        let scores = llm.score(&prompt, &theirs, &control).expect("logits");
-        let mut first_difference = None;
-        for (at, (step, logits)) in steps.iter().zip(&scores).enumerate() {
-            for &(id, expected) in step {
-                largest = largest.max((logits[id as usize] - expected).abs());
+        let expected = run.tokens();
+        let scores = llm.score(&run.prompt, &expected, &control).expect("logits");
+        let mut same = expected.len();
+        for (at, logits) in scores.iter().enumerate() {
+            for (&(id, logit), exact) in run.steps[at].iter().zip(&run.exact[at]) {
+                ours.add(logits[id as usize] - exact);
+                theirs.add(logit - exact);
+                apart.add(logits[id as usize] - logit);
             }
-            let ours = (0u32..)
-                .zip(logits)
-                .max_by(|a, b| a.1.total_cmp(b.1).then(b.0.cmp(&a.0)))
-                .expect("a vocabulary")
-                .0;
-            if ours != step[0].0 && first_difference.is_none() {
-                let their_gap = step.iter().find(|(id, _)| *id == ours).map(|c| step[0].1 - c.1);
-                let our_gap = logits[ours as usize] - logits[step[0].0 as usize];
-                println!("step {at}: {ours} and not {}: {our_gap} {their_gap:?}", step[0].0);
-                assert!(
-                    our_gap <= near && their_gap.is_some_and(|gap| gap <= near),
-                    "step {at} of {:?}: {ours} and not {}, {our_gap} ahead, {their_gap:?} behind \
-                     in llama.cpp",
-                    run["text"],
-                    step[0].0
-                );
-                first_difference = Some(at);
+            let best = best(logits);
+            if best != expected[at] && same == expected.len() {
+                same = at;
+                differences.push((run, at, best, logits.clone()));
             }
         }
         // What is generated agrees with what was scored, up to the first difference.
-        let options = GenerateOptions { max_tokens: theirs.len(), ..GenerateOptions::default() };
-        let made = llm.generate_tokens(&prompt, &options, &control, |_| {}).expect("text");
-        let expected: Vec<u8> = theirs[..first_difference.unwrap_or(theirs.len())]
-            .iter()
-            .flat_map(|&id| llm.tokenizer().bytes(id))
-            .collect();
-        assert!(
-            made.text.as_bytes().starts_with(&expected),
-            "{:?} does not begin with {:?}",
-            made.text,
-            String::from_utf8_lossy(&expected)
-        );
-        equal += usize::from(first_difference.is_none());
+        let options = GenerateOptions { max_tokens: expected.len(), ..GenerateOptions::default() };
+        let made = llm.generate_tokens(&run.prompt, &options, &control, |_| {}).expect("text");
+        let bytes: Vec<u8> =
+            expected[..same].iter().flat_map(|&id| llm.tokenizer().bytes(id)).collect();
+        let text = String::from_utf8_lossy(&bytes);
+        assert!(made.text.starts_with(&*text), "{:?} does not begin with {text:?}", made.text);
     }
-    println!("{equal} of 5 texts equal, logits within {largest:.4}");
-    largest
+    println!(
+        "{} of 5 texts equal; from the exact logits candle is {:.3} (at most {:.3}) away, \
+         llama.cpp {:.3} ({:.3}); from each other {:.3} ({:.3})",
+        runs.len() - differences.len(),
+        ours.mean(),
+        ours.largest,
+        theirs.mean(),
+        theirs.largest,
+        apart.mean(),
+        apart.largest,
+    );
+    assert!(ours.mean() <= 1.25 * theirs.mean(), "{} {}", ours.mean(), theirs.mean());
+    for (run, at, chosen, logits) in differences {
+        let place = run.steps[at].iter().position(|&(id, _)| id == chosen);
+        let place = place.unwrap_or_else(|| panic!("step {at}: {chosen} is no candidate at all"));
+        for candidate in [0, place] {
+            let error = logits[run.steps[at][candidate].0 as usize] - run.exact[at][candidate];
+            println!("step {at}: candidate {candidate} is {error} off");
+            assert!(error.abs() <= theirs.largest, "step {at}: {error} off");
+        }
+    }
+}
+
+/// The likeliest token.
+fn best(logits: &[f32]) -> u32 {
+    let falling = |a: &(u32, &f32), b: &(u32, &f32)| a.1.total_cmp(b.1).then(b.0.cmp(&a.0));
+    (0u32..).zip(logits).max_by(falling).expect("a vocabulary").0
 }
 
 #[test]
 fn the_small_model_writes_what_llama_cpp_writes() {
     let golden = include_str!("golden/llm_greedy_smollm2-135m-instruct.json");
-    let largest = greedy_text_follows_llama_cpp(&mut small(), golden, 1e-2);
-    assert!(largest < 1.0, "{largest}");
+    greedy_text_follows_llama_cpp(&mut small(), golden);
+}
+
+#[test]
+fn without_rounded_activations_all_logits_equal_those_of_llama_cpp_within_a_hundredth() {
+    // candle unpacks all weights to f32 when this is set as it loads the first of them, so the
+    // test runs itself once more in a process of its own.
+    const UNPACK: &str = "CANDLE_DEQUANTIZE_ALL";
+    if std::env::var_os(UNPACK).is_none() {
+        let name =
+            "without_rounded_activations_all_logits_equal_those_of_llama_cpp_within_a_hundredth";
+        let status = std::process::Command::new(std::env::current_exe().expect("this program"))
+            .args(["--exact", name, "--nocapture"])
+            .env(UNPACK, "1")
+            .status()
+            .expect("it starts");
+        assert!(status.success(), "see above");
+        return;
+    }
+    let mut llm = load(SMOLLM2);
+    let control = Control { cancel: &Cancel::default(), progress: &|_| {} };
+    let mut apart = Spread::default();
+    for run in Run::all(include_str!("golden/llm_greedy_smollm2-135m-instruct.json")) {
+        let scores = llm.score(&run.prompt, &run.tokens(), &control).expect("logits");
+        for ((logits, step), exact) in scores.iter().zip(&run.steps).zip(&run.exact) {
+            for (&(id, _), exact) in step.iter().zip(exact) {
+                apart.add(logits[id as usize] - exact);
+            }
+        }
+    }
+    println!("{} logits within {:.5}", apart.count, apart.largest);
+    assert!(apart.largest < 1e-2, "{}", apart.largest);
 }
 
 #[test]
@@ -118,8 +197,7 @@ fn the_default_model_writes_what_llama_cpp_writes_and_serves_every_task() {
     // One test for all that needs this model: it takes 3 GB, so that two must not run at once.
     let mut llm = load(QWEN);
     let golden = include_str!("golden/llm_greedy_qwen2.5-coder-1.5b-instruct.json");
-    let largest = greedy_text_follows_llama_cpp(&mut llm, golden, 1e-2);
-    assert!(largest < 1.0, "{largest}");
+    greedy_text_follows_llama_cpp(&mut llm, golden);
 
     let template = templates::template("continue").expect("the default template");
     let (system, user) = template.messages(CONTAINERS);

@@ -2,19 +2,25 @@
 """Writes llm_tokens.json and llm_greedy_MODEL.json with llama.cpp, for tests/llm_tokens.rs and
 tests/generate.rs.
 
-    pip install llama-cpp-python==0.3.36
+    pip install llama-cpp-python==0.3.36 gguf==0.17.1
     python3 tests/golden/make_llm_golden.py MODELS_DIR
 
 MODELS_DIR holds qwen2.5-coder-1.5b-instruct/ and smollm2-135m-instruct/ as `models pull` lays
 them out. The key-value cache is f32 and flash attention is off, as in candle, so that the two
 differ in their kernels only.
+
+Both programs round activations to eight bits before they multiply by quantised weights. The same
+tokens are therefore scored a second time with the weights unpacked to f32 (`exact`): that is what
+both approximate. It takes a temporary file of 7 GB for the larger model, and as much memory.
 """
 
 import ctypes
 import json
 import pathlib
 import sys
+import tempfile
 
+import gguf
 import llama_cpp
 
 MODELS = {
@@ -68,16 +74,41 @@ def chat(system, user):
     )
 
 
-def load(models, model, **options):
-    path = str(pathlib.Path(models) / model / MODELS[model])
+def path_of(models, model):
+    return str(pathlib.Path(models) / model / MODELS[model])
+
+
+def load(path, **options):
     return llama_cpp.Llama(path, verbose=False, **options)
+
+
+def unpack(source, target):
+    """Writes `source` to `target` with every tensor in f32."""
+    reader = gguf.GGUFReader(source)
+    writer = gguf.GGUFWriter(target, reader.fields["general.architecture"].contents())
+    for name, field in reader.fields.items():
+        if name.startswith("GGUF.") or name == "general.architecture":
+            continue
+        sub_type = field.types[-1] if len(field.types) > 1 else None
+        writer.add_key_value(name, field.contents(), field.types[0], sub_type=sub_type)
+    for tensor in reader.tensors:
+        writer.add_tensor_info(
+            tensor.name, [int(n) for n in reversed(tensor.shape)], "float32",
+            int(tensor.n_elements) * 4, raw_dtype=gguf.GGMLQuantizationType.F32,
+        )
+    writer.write_header_to_file()
+    writer.write_kv_data_to_file()
+    writer.write_ti_data_to_file()
+    for tensor in reader.tensors:
+        writer.write_tensor_data(gguf.dequantize(tensor.data, tensor.tensor_type).astype("float32"))
+    writer.close()
 
 
 def tokens(models):
     assert len(WORDS) == len(set(WORDS)) >= 200, len(WORDS)
     cases = [{"text": text} for text in WORDS]
     for model in MODELS:
-        llm = load(models, model, vocab_only=True)
+        llm = load(path_of(models, model), vocab_only=True)
         for case in cases:
             raw = case["text"].encode()
             plain = llm.tokenize(raw, add_bos=False, special=False)
@@ -86,35 +117,55 @@ def tokens(models):
     return cases
 
 
-def top_logits(llm):
+def logits(llm):
     size = llama_cpp.llama_vocab_n_tokens(llama_cpp.llama_model_get_vocab(llm.model))
     pointer = llama_cpp.llama_get_logits_ith(llm.ctx, -1)
-    logits = list(ctypes.cast(pointer, ctypes.POINTER(ctypes.c_float * size)).contents)
-    best = sorted(range(size), key=lambda i: -logits[i])[:TOP]
-    return [[i, round(logits[i], 4)] for i in best]
+    return list(ctypes.cast(pointer, ctypes.POINTER(ctypes.c_float * size)).contents)
 
 
-def greedy(models, model):
-    llm = load(
-        models, model, n_ctx=512, n_threads=2, type_k=llama_cpp.GGML_TYPE_F32,
+def loaded_for_scoring(path):
+    return load(
+        path, n_ctx=512, n_threads=2, type_k=llama_cpp.GGML_TYPE_F32,
         type_v=llama_cpp.GGML_TYPE_F32, flash_attn=False,
     )
+
+
+def greedy(path):
+    """The likeliest token, STEPS times, with the TOP likeliest candidates and their logits."""
+    llm = loaded_for_scoring(path)
     runs = []
     for system, user in PROMPTS:
         prompt = llm.tokenize(chat(system, user).encode(), add_bos=False, special=True)
         llm.reset()
         llm.eval(prompt)
         steps = []
-        for step in range(STEPS):
-            steps.append(top_logits(llm))
-            token = steps[-1][0][0]
-            if llama_cpp.llama_vocab_is_eog(llama_cpp.llama_model_get_vocab(llm.model), token):
+        while True:
+            scores = logits(llm)
+            best = sorted(range(len(scores)), key=lambda i: -scores[i])[:TOP]
+            steps.append([[i, round(scores[i], 4)] for i in best])
+            ended = llama_cpp.llama_vocab_is_eog(llama_cpp.llama_model_get_vocab(llm.model), best[0])
+            if ended or len(steps) == STEPS:
                 break
-            if step + 1 < STEPS:
-                llm.eval([token])
-        text = llm.detokenize([s[0][0] for s in steps]).decode(errors="replace")
+            llm.eval([best[0]])
+        text = llm.detokenize([step[0][0] for step in steps]).decode(errors="replace")
         runs.append({"prompt": prompt, "text": text, "steps": steps})
     return runs
+
+
+def add_exact(runs, path):
+    """Adds the logits of the same candidates after the same tokens with unpacked weights."""
+    with tempfile.TemporaryDirectory() as folder:
+        unpacked = str(pathlib.Path(folder) / "f32.gguf")
+        unpack(path, unpacked)
+        llm = loaded_for_scoring(unpacked)
+        for run in runs:
+            llm.reset()
+            llm.eval(run["prompt"])
+            run["exact"] = []
+            for step in run["steps"]:
+                scores = logits(llm)
+                run["exact"].append([round(scores[i], 4) for i, _ in step])
+                llm.eval([step[0][0]])
 
 
 def write(name, rows):
@@ -127,7 +178,9 @@ def main():
     models = sys.argv[1]
     write("llm_tokens.json", tokens(models))
     for model in MODELS:
-        write(f"llm_greedy_{model}.json", greedy(models, model))
+        runs = greedy(path_of(models, model))
+        add_exact(runs, path_of(models, model))
+        write(f"llm_greedy_{model}.json", runs)
 
 
 if __name__ == "__main__":
