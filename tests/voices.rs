@@ -8,6 +8,7 @@ use mega_pipeline::audio::Audio;
 use mega_pipeline::engine::kokoro::{Kokoro, KokoroModel};
 use mega_pipeline::engine::phonemes::{self, TIE};
 use mega_pipeline::engine::piper::Piper;
+use mega_pipeline::engine::vad::Vad;
 use mega_pipeline::engine::{EngineError, Hardware, Voice};
 use support::{model_file, models_dir, start_speech};
 
@@ -208,15 +209,18 @@ fn voices_take_turns_with_the_phonemiser() {
     });
 }
 
-#[test]
-fn a_voice_is_speech_and_noise_is_not() {
-    use mega_pipeline::engine::vad::Vad;
+fn vad() -> Vad {
     start_speech();
-    let mut vad = Vad::load(&model_file("silero-vad-onnx", "silero_vad.onnx")).expect("it loads");
+    Vad::load(&model_file("silero-vad-onnx", "silero_vad.onnx")).expect("the detector loads")
+}
+
+#[test]
+fn silence_and_noise_are_no_speech() {
+    let mut vad = vad();
     let mut speech = |samples: Vec<f32>| {
         vad.speech(&Audio { sample_rate: 16_000, samples }).expect("it listens")
     };
-    assert!(speech(vec![]).is_empty());
+    assert!(speech(vec![]).is_empty(), "nothing at all");
     assert!(speech(vec![0.0; 80_000]).is_empty(), "digital silence");
     let mut seed = 1_u32;
     let noise = (0..80_000).map(|_| {
@@ -224,4 +228,33 @@ fn a_voice_is_speech_and_noise_is_not() {
         (seed as f32 / u32::MAX as f32 - 0.5) * 0.2
     });
     assert!(speech(noise.collect()).is_empty(), "white noise");
+}
+
+#[test]
+fn a_reader_speaks_most_of_the_time_and_not_in_the_silence_around() {
+    let clips = models_dir().with_file_name("fixtures").join("librivox");
+    let path = clips.join("sense_and_sensibility_01_austen_64kb-0870.wav");
+    let mut clip = hound::WavReader::open(&path).unwrap_or_else(|error| {
+        panic!("{}: {error}: run script/test, which fetches it", path.display())
+    });
+    let read: Vec<f32> = clip
+        .samples::<i16>()
+        .map(|sample| f32::from(sample.expect("a sample")) / 32768.0)
+        .collect();
+    let silence = vec![0.0; 32_000];
+    let samples = [&silence[..], &read, &silence].concat();
+    let began = Instant::now();
+    let found = vad().speech(&Audio { sample_rate: 16_000, samples }).expect("it listens");
+    println!("{} samples heard in {:.3} s", read.len() + 64_000, began.elapsed().as_secs_f32());
+    let spoken: usize = found.iter().map(ExactSizeIterator::len).sum();
+    assert!(spoken * 10 > read.len() * 8, "{spoken} of {} samples: {found:?}", read.len());
+    let (first, last) = (&found[0], &found[found.len() - 1]);
+    assert!(first.start > 28_000 && last.end < 32_000 + read.len() + 4_000, "{found:?}");
+}
+
+#[test]
+fn another_sample_rate_is_refused() {
+    let audio = Audio { sample_rate: 44_100, samples: vec![0.0; 1000] };
+    let error = vad().speech(&audio).expect_err("the model knows 16 kHz only");
+    assert!(error.to_string().contains("44100 Hz instead of 16000 Hz"), "{error}");
 }

@@ -39,22 +39,37 @@ pub fn join(paragraphs: &[Vec<String>]) -> String {
     paragraphs.join("\n\n")
 }
 
-/// Whether a line begins an item of a list: a bullet, or a number with a stop or bracket.
+/// Whether a line begins an item of a list.
 fn begins_item(line: &str) -> bool {
-    let after_number = line.trim_start_matches(|c: char| c.is_ascii_digit());
-    let numbered = after_number.len() < line.len()
-        && (after_number.starts_with(". ") || after_number.starts_with(") "));
-    numbered || BULLETS.iter().any(|bullet| line.starts_with(bullet))
+    marker_len(line) > 0
 }
 
-/// The sentences of one paragraph or item.
+/// Length in bytes of the bullet, or the number with its stop or bracket, that begins
+/// an item of a list; 0 if there is none.
+fn marker_len(line: &str) -> usize {
+    if let Some(bullet) = BULLETS.iter().find(|bullet| line.starts_with(**bullet)) {
+        return bullet.len();
+    }
+    let after_number = line.trim_start_matches(|c: char| c.is_ascii_digit());
+    let digits = line.len() - after_number.len();
+    let numbered = after_number.starts_with(". ") || after_number.starts_with(") ");
+    // A year may begin a line too, but hardly an item.
+    if numbered && (1..=3).contains(&digits) { digits + 2 } else { 0 }
+}
+
+/// The sentences of one paragraph or item; an item's marker stays with the first.
 fn sentences(paragraph: &str, language: &str) -> Vec<String> {
-    sentencex::segment(language, paragraph)
+    let (marker, text) = paragraph.split_at(marker_len(paragraph));
+    let mut sentences: Vec<String> = sentencex::segment(language, text)
         .into_iter()
         .map(str::trim)
         .filter(|sentence| !sentence.is_empty())
         .map(str::to_owned)
-        .collect()
+        .collect();
+    if let Some(first) = sentences.first_mut() {
+        first.insert_str(0, marker);
+    }
+    sentences
 }
 
 #[cfg(test)]
@@ -93,7 +108,7 @@ mod tests {
     fn a_quotation_stays_with_the_words_that_introduce_it() {
         assert_eq!(
             english("\"Where are you?\" she asked. \"Here!\" He laughed."),
-            ["\"Where are you?\" she asked.", "\"Here!\" He laughed."]
+            ["\"Where are you?\" she asked.", "\"Here!\"", "He laughed."]
         );
         assert_eq!(
             english("He said, “I left. It was late.” Then he slept."),
