@@ -117,7 +117,9 @@ async fn the_list_is_newest_first_and_goes_on_where_it_stopped() {
 #[tokio::test]
 async fn a_list_is_refused_with_the_parameter_that_is_wrong() {
     let site = Site::new().await;
-    for query in ["limit=0", "limit=101", "limit=-1", "limit=many", "before=yesterday", "colour=red"] {
+    for query in
+        ["limit=0", "limit=101", "limit=-1", "limit=many", "before=yesterday", "colour=red"]
+    {
         let answer = site.get(&format!("/api/v1/jobs?{query}")).await;
         answer.error(StatusCode::BAD_REQUEST, "bad_query");
     }
@@ -184,7 +186,8 @@ async fn malformed_uploads_are_refused_and_leave_nothing_behind() {
     let large = vec![0; MAX_UPLOAD_BYTES as usize + 1];
     let endless = vec![b'a'; 70_000];
     let zeros = vec![0; 4096];
-    let noise: Vec<u8> = (0_u32..8192).map(|n| (n.wrapping_mul(2_654_435_761) >> 13) as u8).collect();
+    let noise: Vec<u8> =
+        (0_u32..8192).map(|n| (n.wrapping_mul(2_654_435_761) >> 13) as u8).collect();
     let (bad, media, unusable, large_status) = (
         StatusCode::BAD_REQUEST,
         StatusCode::UNSUPPORTED_MEDIA_TYPE,
@@ -198,23 +201,71 @@ async fn malformed_uploads_are_refused_and_leave_nothing_behind() {
         ("zeros", "audio/webm", zeros, media, "not_audio"),
         ("one byte", "audio/wav", vec![b'R'], media, "not_audio"),
         ("a web page", "audio/wav", b"<!doctype html><p>Hello".to_vec(), media, "not_audio"),
-        ("a zip", "audio/wav", b"PK\x03\x04\x14\0\0\0\x08\0rest of it".to_vec(), media, "not_audio"),
+        (
+            "a zip",
+            "audio/wav",
+            b"PK\x03\x04\x14\0\0\0\x08\0rest of it".to_vec(),
+            media,
+            "not_audio",
+        ),
         ("a picture", "image/png", b"\x89PNG\r\n\x1a\n\0\0\0\rIHDR".to_vec(), media, "not_audio"),
         ("JSON", "application/json", br#"{"audio":"..."}"#.to_vec(), media, "not_audio"),
         ("a cut header", "audio/wav", cut, unusable, "unusable_audio"),
         ("no samples", "audio/wav", wav(0), unusable, "unusable_audio"),
         ("too large", "audio/wav", large.clone(), large_status, "too_large"),
-        ("too large in a form", multipart, form(&[Part(r#"name="file""#, &large)]), large_status, "too_large"),
+        (
+            "too large in a form",
+            multipart,
+            form(&[Part(r#"name="file""#, &large)]),
+            large_status,
+            "too_large",
+        ),
         ("no boundary", "multipart/form-data", form(&[good]), bad, "bad_form"),
         ("the wrong boundary", "multipart/form-data; boundary=other", wav(300), bad, "bad_form"),
         ("no file", multipart, form(&[Part(r#"name="target""#, b"fr")]), bad, "empty"),
-        ("no file chosen", multipart, form(&[Part(r#"name="file"; filename="""#, b"")]), bad, "empty"),
-        ("two files", multipart, with(r#"name="file"; filename="b.wav""#, b"RIFF"), bad, "bad_form"),
+        (
+            "no file chosen",
+            multipart,
+            form(&[Part(r#"name="file"; filename="""#, b"")]),
+            bad,
+            "empty",
+        ),
+        (
+            "two files",
+            multipart,
+            with(r#"name="file"; filename="b.wav""#, b"RIFF"),
+            bad,
+            "bad_form",
+        ),
         ("an unknown field", multipart, with(r#"name="colour""#, b"red"), bad, "bad_form"),
-        ("options that are no JSON", multipart, with(r#"name="options""#, b"{target:"), bad, "bad_options"),
-        ("options that are a list", multipart, with(r#"name="options""#, b"[1]"), bad, "bad_options"),
-        ("an unknown option", multipart, with(r#"name="options""#, br#"{"colour":"red"}"#), bad, "unknown_option"),
-        ("an unknown language", multipart, with(r#"name="target""#, b"tlh"), unusable, "not_offered"),
+        (
+            "options that are no JSON",
+            multipart,
+            with(r#"name="options""#, b"{target:"),
+            bad,
+            "bad_options",
+        ),
+        (
+            "options that are a list",
+            multipart,
+            with(r#"name="options""#, b"[1]"),
+            bad,
+            "bad_options",
+        ),
+        (
+            "an unknown option",
+            multipart,
+            with(r#"name="options""#, br#"{"colour":"red"}"#),
+            bad,
+            "unknown_option",
+        ),
+        (
+            "an unknown language",
+            multipart,
+            with(r#"name="target""#, b"tlh"),
+            unusable,
+            "not_offered",
+        ),
         (
             "an endless field",
             multipart,
@@ -260,7 +311,8 @@ async fn an_upload_that_breaks_off_leaves_nothing_behind() {
 async fn a_declared_length_over_the_limit_is_refused_before_anything_is_sent() {
     let site = Site::new().await;
     let mut upload = request(Method::POST, "/api/v1/jobs");
-    *upload.body_mut() = Body::from_stream(futures::stream::pending::<Result<Bytes, std::io::Error>>());
+    *upload.body_mut() =
+        Body::from_stream(futures::stream::pending::<Result<Bytes, std::io::Error>>());
     upload.headers_mut().insert(header::CONTENT_LENGTH, (MAX_UPLOAD_BYTES + 1).into());
     site.send(upload).await.error(StatusCode::PAYLOAD_TOO_LARGE, "too_large");
     site.assert_untouched().await;
@@ -350,7 +402,14 @@ async fn an_artifact_that_is_not_there_yet_or_never_is_404() {
     let artifacts = format!("/api/v1/jobs/{id}/artifacts");
     let early = site.get(&format!("{artifacts}/generate_text")).await;
     early.error(StatusCode::NOT_FOUND, "artifact_not_ready");
-    for stage in ["speech", "..%2fprompt.wav", "..%2f..%2f..%2fjobs.sqlite3", "%2Fetc%2Fpasswd", "prompt.wav", "%00"] {
+    for stage in [
+        "speech",
+        "..%2fprompt.wav",
+        "..%2f..%2f..%2fjobs.sqlite3",
+        "%2Fetc%2Fpasswd",
+        "prompt.wav",
+        "%00",
+    ] {
         let answer = site.get(&format!("{artifacts}/{stage}")).await;
         answer.error(StatusCode::NOT_FOUND, "unknown_stage");
     }
@@ -456,8 +515,10 @@ async fn the_events_of_a_job_end_when_it_is_deleted() {
     let stream = site.open(request(Method::GET, &format!("/api/v1/jobs/{id}/events"))).await;
     site.store.delete(id).await.expect("the table answers");
     let body = axum::body::to_bytes(stream.into_body(), usize::MAX).await.expect("the stream ends");
-    let names: Vec<String> =
-        messages(std::str::from_utf8(&body).expect("UTF-8")).into_iter().map(|(name, _)| name).collect();
+    let names: Vec<String> = messages(std::str::from_utf8(&body).expect("UTF-8"))
+        .into_iter()
+        .map(|(name, _)| name)
+        .collect();
     assert_eq!(names, ["job", "deleted"]);
 }
 

@@ -120,7 +120,10 @@ async fn a_running_stage_shows_that_it_runs_and_the_later_ones_wait() {
     assert_eq!(words(one(&page, ".state")), "Running");
     let running = cell(id, StageKind::GenerateText);
     assert_eq!(words(one(&page, &format!("{running} .doing"))), "Writing…");
-    assert_eq!(one(&page, &format!("{running} [data-characters]")).attr("data-characters"), Some("0"));
+    assert_eq!(
+        one(&page, &format!("{running} [data-characters]")).attr("data-characters"),
+        Some("0")
+    );
     one(&page, &format!("{running} progress"));
     assert_eq!(all(&page, "td.is-waiting").len(), 3);
     assert_eq!(all(&page, "form[data-action=cancel]").len(), 1);
@@ -174,7 +177,11 @@ async fn the_newest_job_stands_on_top_and_older_ones_are_a_link_away() {
     }
     ids.reverse();
     let row_ids = |page: &Html| -> Vec<String> {
-        all(page, "tbody tr").into_iter().filter_map(|row| row.attr("data-job")).map(str::to_owned).collect()
+        all(page, "tbody tr")
+            .into_iter()
+            .filter_map(|row| row.attr("data-job"))
+            .map(str::to_owned)
+            .collect()
     };
     let first = page(&site, "/").await;
     let expected: Vec<String> = ids.iter().map(ToString::to_string).collect();
@@ -246,8 +253,13 @@ async fn every_control_has_a_name() {
     drive::succeed_all(&site.store, id).await;
     let page = page(&site, "/").await;
     for control in all(&page, "button, audio, input, select, progress, meter") {
-        let labelled = control.attr("id").is_some_and(|id| !all(&page, &format!("label[for={id}]")).is_empty());
-        let wrapped = control.ancestors().filter_map(ElementRef::wrap).any(|parent| parent.value().name() == "label");
+        let labelled = control
+            .attr("id")
+            .is_some_and(|id| !all(&page, &format!("label[for={id}]")).is_empty());
+        let wrapped = control
+            .ancestors()
+            .filter_map(ElementRef::wrap)
+            .any(|parent| parent.value().name() == "label");
         let named = control.attr("aria-label").is_some() || !words(control).is_empty();
         assert!(labelled || wrapped || named, "without a name: {}", control.html());
     }
@@ -264,7 +276,10 @@ async fn assets_are_cached_by_their_content() {
     ] {
         let path = format!("/static/{name}");
         let first = site.get(&path).await;
-        assert_eq!((first.status, first.header(header::CONTENT_TYPE)), (StatusCode::OK, media_type));
+        assert_eq!(
+            (first.status, first.header(header::CONTENT_TYPE)),
+            (StatusCode::OK, media_type)
+        );
         let mut again = request(Method::GET, &path);
         again.headers_mut().insert(header::IF_NONE_MATCH, first.headers[header::ETAG].clone());
         assert_eq!(site.send(again).await.status, StatusCode::NOT_MODIFIED);
