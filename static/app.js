@@ -152,7 +152,10 @@ function onProgress({ job, stage, progress, offset }) {
     return;
   }
   const delta = [...progress.delta].slice(have - offset);
+  // Whoever has scrolled up to read is left there.
+  const follows = text.scrollHeight - text.scrollTop - text.clientHeight < 40;
   text.append(delta.join(""));
+  if (follows) text.scrollTop = text.scrollHeight;
   text.dataset.characters = have + delta.length;
 }
 

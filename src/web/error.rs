@@ -6,6 +6,7 @@
 use askama::Template;
 use axum::Json;
 use axum::extract::Request;
+use axum::extract::rejection::QueryRejection;
 use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
 use axum::middleware::Next;
 use axum::response::{Html, IntoResponse, Response};
@@ -36,6 +37,11 @@ impl WebError {
     /// 400 with a sentence.
     pub fn bad_request(code: &'static str, message: impl Into<String>) -> Self {
         Self::new(StatusCode::BAD_REQUEST, code, message)
+    }
+
+    /// 400 for a query that does not have the form it should.
+    pub fn bad_query(error: &QueryRejection) -> Self {
+        Self::bad_request("bad_query", format!("{}.", error.body_text()))
     }
 
     /// 422 with a sentence.

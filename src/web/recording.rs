@@ -94,9 +94,9 @@ fn unusable(error: &DecodeError) -> WebError {
         DecodeError::NotAudio { .. } | DecodeError::Unsupported { .. } => {
             WebError::new(StatusCode::UNSUPPORTED_MEDIA_TYPE, "not_audio", message)
         }
-        DecodeError::NoSound { .. }
-        | DecodeError::TooLong { .. }
-        | DecodeError::Damaged { .. } => WebError::unprocessable("unusable_audio", message),
+        DecodeError::NoSound { .. } | DecodeError::TooLong { .. } | DecodeError::Damaged { .. } => {
+            WebError::unprocessable("unusable_audio", message)
+        }
         // Its message names a path of this machine.
         DecodeError::Io { .. } => WebError::internal(message),
     }

@@ -36,9 +36,13 @@ pub fn router(state: AppState) -> Router {
         .fallback(error::no_such_path)
         .layer(middleware::from_fn(error::explain_method))
         .with_state(state);
-    guard::protect(routes).layer(TraceLayer::new_for_http().make_span_with(|request: &Request| {
-        tracing::info_span!("request", method = %request.method(), path = request.uri().path())
-    }))
+    let trace = TraceLayer::new_for_http()
+        .make_span_with(|request: &Request| {
+            tracing::info_span!("request", method = %request.method(), path = request.uri().path())
+        })
+        // `WebError` has written the failure to the log, with its reason.
+        .on_failure(());
+    guard::protect(routes).layer(trace)
 }
 
 /// Serves until `shutdown` is done, then finishes the responses under way;

@@ -72,3 +72,32 @@ const fn name_of(kind: &JobEventKind) -> &'static str {
         JobEventKind::Deleted => "deleted",
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::jobs::JobId;
+
+    #[tokio::test]
+    async fn a_listener_that_falls_behind_is_told_to_read_anew() {
+        let (sender, receiver) = broadcast::channel(2);
+        for _ in 0..5 {
+            let event = JobEvent { job: JobId::new(), kind: JobEventKind::Deleted };
+            sender.send(event).expect("the receiver is there");
+        }
+        drop(sender);
+        let told: Vec<Message> = messages(receiver).collect().await;
+        assert!(matches!(told[..], [Message::Resync, Message::Event(_), Message::Event(_)]));
+    }
+
+    #[tokio::test]
+    async fn a_stream_ends_when_the_server_stops() {
+        let closing = CancellationToken::new();
+        let (sender, receiver) = broadcast::channel(2);
+        let response = respond(messages(receiver), closing.clone());
+        closing.cancel();
+        let body = axum::body::to_bytes(response.into_body(), usize::MAX).await;
+        assert!(body.expect("the stream ends").is_empty());
+        drop(sender);
+    }
+}

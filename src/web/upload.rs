@@ -36,7 +36,7 @@ pub(super) async fn accept(state: &AppState, request: Request) -> Result<JobId, 
     })?;
     let limit = state.config.max_upload_bytes;
     let Query(wanted) = Query::<Wanted>::try_from_uri(request.uri())
-        .map_err(|error| WebError::bad_request("bad_query", error.body_text()))?;
+        .map_err(|error| WebError::bad_query(&error))?;
     let mut upload =
         Upload { recording: Recording::create(&state.store, limit).await?, name: None, wanted };
     if is_multipart(request.headers()) {

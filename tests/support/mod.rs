@@ -1,8 +1,10 @@
 //! Shared by the integration tests.
 #![allow(dead_code, reason = "every test crate uses its own part of this module")]
 
+pub mod drive;
 pub mod jobs;
 pub mod speech;
+pub mod web;
 
 use std::path::PathBuf;
 

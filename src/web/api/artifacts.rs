@@ -53,8 +53,7 @@ pub(in crate::web) async fn show(
     query: Result<Query<ArtifactQuery>, QueryRejection>,
     request: Request,
 ) -> Result<Response, WebError> {
-    let Query(query) =
-        query.map_err(|error| WebError::bad_request("bad_query", error.body_text()))?;
+    let Query(query) = query.map_err(|error| WebError::bad_query(&error))?;
     let job = find_job(&state, &id).await?;
     let file = find_file(&job, &stage, query.format)?;
     let path = state.store.folder(job.id).path(&file.stored_name);

@@ -47,8 +47,7 @@ pub(in crate::web) async fn list(
     State(state): State<AppState>,
     query: Result<Query<ListQuery>, QueryRejection>,
 ) -> Result<Json<serde_json::Value>, WebError> {
-    let Query(query) =
-        query.map_err(|error| WebError::bad_request("bad_query", error.body_text()))?;
+    let Query(query) = query.map_err(|error| WebError::bad_query(&error))?;
     let limit = query.limit.unwrap_or(DEFAULT_LIMIT);
     if !(1..=MAX_LIMIT).contains(&limit) {
         let message = format!("limit must be a number from 1 to {MAX_LIMIT}.");
