@@ -5,7 +5,6 @@ mod support;
 
 use std::path::Path;
 use std::sync::Mutex;
-use std::time::Instant;
 
 use mega_pipeline::engine::firefox::Firefox;
 use mega_pipeline::engine::{Cancel, Control, EngineError, Progress, Translator};
@@ -201,7 +200,7 @@ fn a_damaged_file_is_an_error_and_not_a_crash() {
         let bytes = std::fs::read(path).expect("the model is readable");
         bytes[..bytes.len() / 2].to_vec()
     };
-    let noise: Vec<u8> = (0..5_000_u32).map(|number| (number * 7919 >> 3) as u8).collect();
+    let noise: Vec<u8> = (0..5_000_u32).map(|number| ((number * 7919) >> 3) as u8).collect();
     let models = [damaged("empty", b""), damaged("noise", &noise), damaged("half", &half(&model))];
     for bad in &models {
         let result = Firefox::load(bad, &vocab, &vocab, Some(&shortlist));
@@ -215,18 +214,4 @@ fn a_damaged_file_is_an_error_and_not_a_crash() {
         let result = Firefox::load(&model, &vocab, &vocab, Some(bad));
         assert!(matches!(result.err(), Some(EngineError::Load { .. })), "{}", bad.display());
     }
-}
-
-#[test]
-fn a_script_of_a_thousand_words_is_translated_faster_than_it_can_be_read() {
-    let mut firefox = firefox();
-    let english = GOLDEN.map(|(english, _)| english).repeat(10);
-    let words: usize = english.iter().map(|text| text.split_whitespace().count()).sum();
-    let start = Instant::now();
-    let translated = translate(&mut firefox, &english);
-    let words_per_second = words as f64 / start.elapsed().as_secs_f64();
-    println!("{words} words at {words_per_second:.0} words/s");
-    assert_eq!(translated.len(), english.len());
-    // A tenth of what a laptop does; an unoptimised or scalar engine falls below.
-    assert!(words_per_second > 100.0, "{words_per_second:.0} words/s");
 }

@@ -13,7 +13,7 @@
 /// one stands in the second half of a window, else between words; only a single
 /// word beyond `limit` is cut inside. Words are counted one by one, so that the
 /// work grows with the length and not with its square.
-pub fn windows<'a>(text: &'a str, limit: usize, count: impl Fn(&str) -> usize) -> Vec<&'a str> {
+pub fn windows(text: &str, limit: usize, count: impl Fn(&str) -> usize) -> Vec<&str> {
     let limit = limit.max(1);
     if !text.chars().any(char::is_alphanumeric) {
         return Vec::new();

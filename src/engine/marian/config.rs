@@ -33,14 +33,19 @@ struct ModelFile {
     scale_embedding: bool,
     #[serde(default = "yes")]
     share_encoder_decoder_embeddings: bool,
-    #[serde(default)]
-    normalize_before: bool,
-    #[serde(default)]
-    normalize_embedding: bool,
-    #[serde(default)]
-    add_final_layer_norm: bool,
+    #[serde(flatten)]
+    order: LayerOrder,
     #[serde(flatten)]
     search: SearchFile,
+}
+
+/// Where `config.json` says that layers are normalised.
+#[derive(Deserialize, Default)]
+#[serde(default)]
+struct LayerOrder {
+    normalize_before: bool,
+    normalize_embedding: bool,
+    add_final_layer_norm: bool,
 }
 
 /// `generation_config.json`, whose values go before those of `config.json`.
@@ -81,7 +86,8 @@ impl ModelFile {
     /// Refuses what candle's Marian would compute wrongly without a word.
     fn check(&self) -> Result<(), EngineError> {
         let refuse = |detail: &str| Err(EngineError::load(MODEL, detail));
-        if self.normalize_before || self.normalize_embedding || self.add_final_layer_norm {
+        let order = &self.order;
+        if order.normalize_before || order.normalize_embedding || order.add_final_layer_norm {
             return refuse("its layers are normalised in another order than Opus-MT's");
         }
         if !self.share_encoder_decoder_embeddings

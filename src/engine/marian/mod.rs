@@ -31,6 +31,9 @@ use crate::text::window::windows;
 /// What the model is called in errors.
 const MODEL: &str = "The translation model";
 
+/// The matrix that embeds the tokens of both languages and scores them.
+const SHARED: &str = "model.shared.weight";
+
 /// A loaded model for one pair of languages.
 pub struct Marian {
     network: MTModel,
@@ -154,9 +157,7 @@ fn weights(dir: &Path, device: &Device) -> Result<VarBuilder<'static>, EngineErr
         return Err(EngineError::Missing { what: MODEL.to_owned(), path: safetensors });
     };
     let weights = weights.map_err(broken)?;
-    // One matrix serves four purposes. A file that keeps tied weights once may
-    // keep them under any of the four names.
-    const SHARED: &str = "model.shared.weight";
+    // A file that keeps tied weights once may keep them under any of four names.
     let kept = [
         SHARED,
         "lm_head.weight",
