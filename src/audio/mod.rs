@@ -4,8 +4,10 @@
 
 pub mod decode;
 pub mod encode;
+pub mod join;
 pub mod playback;
 pub mod resample;
+pub mod speech;
 
 pub use decode::{AudioInfo, DecodeError, DecodeLimits, decode, probe};
 pub use encode::{read_wav, wav_bytes, write_wav};
