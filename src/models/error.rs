@@ -151,13 +151,13 @@ impl ModelsError {
 
     /// The one error that stands for the failures of all sources of a file:
     /// wrong bytes before anything else, then all reasons in one sentence.
-    pub(super) fn worst(failures: Vec<Self>) -> Self {
+    pub(super) fn worst(failures: &[Self]) -> Self {
         if let Some(wrong) = failures.iter().find(|error| error.stops_the_role()) {
             return wrong.clone();
         }
         let mut reasons: Vec<_> = failures.iter().map(Self::to_string).collect();
         reasons.dedup();
-        match failures.as_slice() {
+        match failures {
             [only] => only.clone(),
             [first, rest @ ..] if rest.iter().all(|error| error == first) => first.clone(),
             _ => Self::NoSource(reasons.join("; ")),

@@ -67,12 +67,12 @@ impl Fetcher {
             target: self.store.join(&model.id).join(&spec.name),
             meter: Meter::new(&self.progress, &label, spec.download_bytes()),
         });
-        let result = self.from_anywhere(model, &journey).await;
+        let result = self.any_source(model, &journey).await;
         journey.meter.ended(result.is_ok());
         result
     }
 
-    async fn from_anywhere(
+    async fn any_source(
         &self,
         model: &Model,
         journey: &Arc<Journey>,
@@ -88,7 +88,7 @@ impl Fetcher {
             }
         }
         for source in &journey.spec.sources {
-            match self.from_source(journey, source).await {
+            match self.one_source(journey, source).await {
                 Err(error @ (ModelsError::DiskFull { .. } | ModelsError::Io { .. })) => {
                     return Err(error);
                 }
@@ -96,15 +96,15 @@ impl Fetcher {
                 fetched => return fetched,
             }
         }
-        Err(ModelsError::worst(failures))
+        Err(ModelsError::worst(&failures))
     }
 
-    async fn from_source(
+    async fn one_source(
         &self,
         journey: &Arc<Journey>,
         source: &Source,
     ) -> Result<Stamp, ModelsError> {
-        if let Some(stamp) = self.from_hub_cache(journey, source).await {
+        if let Some(stamp) = self.hub_cache(journey, source).await {
             return Ok(stamp);
         }
         // A package lies beside the file until the file is complete.
@@ -122,7 +122,7 @@ impl Fetcher {
     }
 
     /// A file that Hugging Face's own tools have fetched already, if it is right.
-    async fn from_hub_cache(&self, journey: &Arc<Journey>, source: &Source) -> Option<Stamp> {
+    async fn hub_cache(&self, journey: &Arc<Journey>, source: &Source) -> Option<Stamp> {
         let Source::Hub { repo, revision, path } = source else { return None };
         let cached = self.options.hub.cached(repo, revision, path)?;
         let _room = self.space.promise(&journey.spec.name, journey.needed_bytes()).ok()?;

@@ -116,18 +116,14 @@ impl Journey {
 
     fn unpack(&self, packed: &Packed, part: &Path) -> Result<Arrived, ModelsError> {
         let limit_bytes = self.spec.size_bytes.unwrap_or(packed.size_bytes * LARGEST_RATIO);
-        match (packed.format, &packed.folder) {
-            (Format::Zip, Some(folder)) => {
-                unpack::unzip_folder(&self.arriving(), folder, part, limit_bytes)?;
-                let (size_bytes, sha256) = digest::measure(part)?;
-                Ok(Arrived { size_bytes, sha256 })
-            }
-            _ => {
-                let mut sink = Sink::create(part, limit_bytes, self.meter.silent())?;
-                unpack::gunzip(&self.arriving(), &mut sink)?;
-                sink.finish()
-            }
+        if let (Format::Zip, Some(folder)) = (packed.format, &packed.folder) {
+            unpack::unzip_folder(&self.arriving(), folder, part, limit_bytes)?;
+            let (size_bytes, sha256) = digest::measure(part)?;
+            return Ok(Arrived { size_bytes, sha256 });
         }
+        let mut sink = Sink::create(part, limit_bytes, self.meter.silent())?;
+        unpack::gunzip(&self.arriving(), &mut sink)?;
+        sink.finish()
     }
 
     /// Gives something complete and checked its final name.

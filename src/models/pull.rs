@@ -326,7 +326,7 @@ impl Session<'_> {
         }
         // What did arrive is kept, also when another file did not.
         stamps.write(&dir)?;
-        if failures.is_empty() { Ok(fetched_bytes) } else { Err(ModelsError::worst(failures)) }
+        if failures.is_empty() { Ok(fetched_bytes) } else { Err(ModelsError::worst(&failures)) }
     }
 
     /// Provides for one file; also returns how many bytes were fetched.
@@ -338,9 +338,8 @@ impl Session<'_> {
         stamps: &Stamps,
     ) -> Result<(Stamp, u64), ModelsError> {
         // A file without a stamp may have been put there by hand: hashed once, not fetched.
-        let (store, spec) = (self.store.clone(), file.clone());
-        let (at, known) = (dir.to_owned(), stamps.clone());
-        if let Examined::Right(stamp) = blocking(move || store.examine(&at, &spec, &known)).await? {
+        let (at, spec, known) = (dir.to_owned(), file.clone(), stamps.clone());
+        if let Examined::Right(stamp) = blocking(move || Examined::of(&at, &spec, &known)).await? {
             return Ok((stamp, 0));
         }
         let stamp = self.fetcher.fetch(model, file).await?;

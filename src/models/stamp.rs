@@ -4,7 +4,9 @@
 //! installed when it has a stamp, the stamp has the catalogue's hash, and the
 //! length is still the one it had. `models verify` hashes again.
 
+use std::fs::Permissions;
 use std::io::Write;
+use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 
 use serde::{Deserialize, Serialize};
@@ -77,7 +79,11 @@ impl Stamps {
 /// Writes a small file so that a reader sees the old text or the new one, never a part.
 pub(super) fn write_atomically(path: &Path, text: &str) -> Result<(), ModelsError> {
     let dir = path.parent().unwrap_or_else(|| Path::new("."));
-    let mut file = tempfile::NamedTempFile::new_in(dir).map_err(ModelsError::io(path))?;
+    // The models may be used by another user than the one who pulled them.
+    let mut file = tempfile::Builder::new()
+        .permissions(Permissions::from_mode(0o644))
+        .tempfile_in(dir)
+        .map_err(ModelsError::io(path))?;
     file.write_all(text.as_bytes()).map_err(ModelsError::io(path))?;
     file.as_file().sync_all().map_err(ModelsError::io(path))?;
     file.persist(path).map_err(ModelsError::io(path))?;

@@ -187,7 +187,7 @@ impl ModelStore {
         let mut checks = Vec::new();
         for file in model.files_here() {
             let name = file.name.clone();
-            let state = match self.examine(&dir, file, &stamps)? {
+            let state = match Examined::of(&dir, file, &stamps)? {
                 Examined::Missing => FileState::Missing,
                 Examined::Wrong(sha256) => FileState::Wrong { sha256 },
                 Examined::Right(stamp) => {
@@ -203,36 +203,6 @@ impl ModelStore {
             stamps.write(&dir)?;
         }
         Ok(checks)
-    }
-
-    /// Hashes a file that lies in a model's folder.
-    ///
-    /// Where the catalogue knows only the hash of the packed form, the hash
-    /// stamped at unpacking is what the file is compared with.
-    pub(super) fn examine(
-        &self,
-        dir: &Path,
-        file: &FileSpec,
-        stamps: &Stamps,
-    ) -> Result<Examined, ModelsError> {
-        let path = dir.join(&file.name);
-        if !path.exists() {
-            return Ok(Examined::Missing);
-        }
-        let (size_bytes, sha256) = digest::measure(&path)?;
-        let stamp = stamps.files.iter().find(|stamp| stamp.name == file.name);
-        let packed_sha256 = stamp.and_then(|stamp| stamp.packed_sha256.clone());
-        let expected = match (&file.sha256, stamp) {
-            (Some(expected), _) => Some(expected),
-            (None, Some(stamp)) => Some(&stamp.sha256),
-            (None, None) => None,
-        };
-        if expected != Some(&sha256) {
-            return Ok(Examined::Wrong(sha256));
-        }
-        let source = stamp.map_or_else(|| "already there".to_owned(), |stamp| stamp.source.clone());
-        let name = file.name.clone();
-        Ok(Examined::Right(Stamp { name, size_bytes, sha256, packed_sha256, source }))
     }
 
     /// Deletes a model's folder, and the choices that name the model.
@@ -257,4 +227,31 @@ pub(super) enum Examined {
     Missing,
     Wrong(String),
     Right(Stamp),
+}
+
+impl Examined {
+    /// Hashes a file that lies in a model's folder.
+    ///
+    /// Where the catalogue knows only the hash of the packed form, the hash
+    /// stamped at unpacking is what the file is compared with.
+    pub(super) fn of(dir: &Path, file: &FileSpec, stamps: &Stamps) -> Result<Self, ModelsError> {
+        let path = dir.join(&file.name);
+        if !path.exists() {
+            return Ok(Self::Missing);
+        }
+        let (size_bytes, sha256) = digest::measure(&path)?;
+        let stamp = stamps.files.iter().find(|stamp| stamp.name == file.name);
+        let packed_sha256 = stamp.and_then(|stamp| stamp.packed_sha256.clone());
+        let expected = match (&file.sha256, stamp) {
+            (Some(expected), _) => Some(expected),
+            (None, Some(stamp)) => Some(&stamp.sha256),
+            (None, None) => None,
+        };
+        if expected != Some(&sha256) {
+            return Ok(Self::Wrong(sha256));
+        }
+        let source = stamp.map_or_else(|| "already there".to_owned(), |stamp| stamp.source.clone());
+        let name = file.name.clone();
+        Ok(Self::Right(Stamp { name, size_bytes, sha256, packed_sha256, source }))
+    }
 }

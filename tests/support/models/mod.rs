@@ -1,6 +1,7 @@
 //! For the tests of `models pull`: a source on this machine that can misbehave,
 //! package managers that fetch from a folder, and small catalogues.
 #![allow(dead_code, reason = "every test crate uses its own part of this module")]
+#![allow(clippy::unwrap_used, reason = "a fixture that cannot be set up should stop the test")]
 
 pub mod packages;
 pub mod server;
@@ -16,7 +17,7 @@ use tempfile::TempDir;
 
 /// Lower-case hexadecimal sha256.
 pub fn sha256(bytes: &[u8]) -> String {
-    Sha256::digest(bytes).iter().map(|byte| format!("{byte:02x}")).collect()
+    format!("{:x}", Sha256::digest(bytes))
 }
 
 /// Bytes that do not repeat soon, so that a piece in the wrong place is noticed.
