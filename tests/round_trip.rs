@@ -54,6 +54,11 @@ fn write_down(listener: &WhisperContext, samples: &[f32], language: &str) -> Str
     let mut params = FullParams::new(SamplingStrategy::Greedy { best_of: 1 });
     params.set_language(Some(language));
     params.set_n_threads(2);
+    if language == "en" {
+        // Listening to 30 seconds, as whisper does by default, is a waste on one sentence;
+        // the smallest model, which hears the other languages, needs them to be sure.
+        params.set_audio_ctx((samples.len() / 320 + 128) as i32);
+    }
     let mut state = listener.create_state().expect("whisper starts");
     state.full(params, samples).expect("whisper listens");
     state.as_iter().map(|segment| segment.to_string()).collect()

@@ -101,7 +101,7 @@ impl Kokoro {
         let (numbers, rest) = bytes.as_chunks::<4>();
         let styles: Vec<f32> = numbers.iter().copied().map(f32::from_le_bytes).collect();
         if !rest.is_empty() || styles.len() != MAX_TOKENS * STYLE_WIDTH {
-            let what = format!("the voice's style file {}", voice.display());
+            let what = format!("The voice's style file {}", voice.display());
             let expected = MAX_TOKENS * STYLE_WIDTH * size_of::<f32>();
             let detail = format_args!("it has {} bytes instead of {expected}", bytes.len());
             return Err(EngineError::load(what, detail));
@@ -133,9 +133,9 @@ impl Voice for Kokoro {
         for tokens in chunks(&clauses, model.vocabulary.space()) {
             let raw = model
                 .run(&tokens, self.style(tokens.len()), speed)
-                .map_err(|error| EngineError::run("speaking", error))?;
+                .map_err(|error| EngineError::run("Speaking", error))?;
             let tidied = speech::tidy(&raw, SAMPLE_RATE).ok_or_else(|| {
-                EngineError::run("speaking", "the model made samples that are no numbers")
+                EngineError::run("Speaking", "the model made samples that are no numbers")
             })?;
             if !samples.is_empty() {
                 samples.resize(samples.len() + CHUNK_PAUSE, 0.0);

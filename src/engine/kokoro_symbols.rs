@@ -6,6 +6,7 @@
 
 use std::collections::HashMap;
 use std::fs;
+use std::iter;
 use std::path::Path;
 
 use serde::Deserialize;
@@ -123,7 +124,7 @@ impl Vocabulary {
             what: "The Kokoro vocabulary".into(),
             path: config.into(),
         })?;
-        let what = || format!("the Kokoro vocabulary {}", config.display());
+        let what = || format!("The Kokoro vocabulary {}", config.display());
         let vocabulary: Self =
             serde_json::from_str(&json).map_err(|error| EngineError::load(what(), error))?;
         if vocabulary.vocab.contains_key(&' ') {
@@ -144,11 +145,11 @@ impl Vocabulary {
     pub fn tokens(&self, symbols: &str) -> Vec<i64> {
         let mut tokens = Vec::with_capacity(symbols.len());
         for symbol in symbols.chars() {
-            match self.vocab.get(&symbol) {
-                Some(&token) => tokens.push(token),
-                None => {
-                    tokens.extend(std::iter::once(symbol).nfd().filter_map(|c| self.vocab.get(&c)))
-                }
+            if let Some(&token) = self.vocab.get(&symbol) {
+                tokens.push(token);
+            } else {
+                let parts = iter::once(symbol).nfd();
+                tokens.extend(parts.filter_map(|part| self.vocab.get(&part)));
             }
         }
         tokens

@@ -70,13 +70,13 @@ pub fn version(library: &Path) -> Result<String, EngineError> {
 /// When [`init`] has not succeeded, when the file is absent, or when ONNX Runtime
 /// cannot use it.
 pub fn session(model: &Path, hardware: &Hardware) -> Result<Session, EngineError> {
-    let what = || format!("the model {}", model.display());
+    let what = || format!("The model {}", model.display());
     let ready = IN_USE.lock().is_ok_and(|in_use| in_use.is_some());
     if !ready {
         return Err(EngineError::load(what(), "ONNX Runtime has not been opened"));
     }
     if !model.is_file() {
-        return Err(EngineError::Missing { what: "The voice model".into(), path: model.into() });
+        return Err(EngineError::Missing { what: "The model".into(), path: model.into() });
     }
     builder(hardware)
         .and_then(|mut builder| builder.commit_from_file(model))

@@ -101,7 +101,7 @@ pub fn phonemes(text: &str, voice: &str) -> Result<Vec<Clause>, EngineError> {
         )));
     }
     let prepared = spoken::prepare(text, voice);
-    let c_text = CString::new(prepared).map_err(|error| EngineError::run("phonemising", error))?;
+    let c_text = CString::new(prepared).map_err(|error| EngineError::run("Phonemising", error))?;
     Ok(translate(&c_text))
 }
 

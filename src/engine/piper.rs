@@ -35,7 +35,7 @@ impl Piper {
             path: config.into(),
         })?;
         let parsed = parse_config(&json).map_err(|error| {
-            EngineError::load(format!("the voice's configuration {}", config.display()), error)
+            EngineError::load(format!("The voice's configuration {}", config.display()), error)
         })?;
         let session = onnx::session(onnx, hardware)?;
         Ok(Self {
@@ -61,9 +61,9 @@ impl Voice for Piper {
         let (raw, _) = self
             .model
             .create(&in_symbols(&clauses), true, None, Some(length_scale), None, None)
-            .map_err(|error| EngineError::run("speaking", error))?;
+            .map_err(|error| EngineError::run("Speaking", error))?;
         speech::tidy(&raw, self.sample_rate).ok_or_else(|| {
-            EngineError::run("speaking", "the model made samples that are no numbers")
+            EngineError::run("Speaking", "the model made samples that are no numbers")
         })
     }
 }

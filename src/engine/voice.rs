@@ -24,6 +24,6 @@ pub(super) fn checked_speed(speed: f32) -> Result<f32, EngineError> {
     if (0.25..=4.0).contains(&speed) {
         Ok(speed)
     } else {
-        Err(EngineError::run("speaking", format_args!("speed {speed} is not within 0.25 to 4")))
+        Err(EngineError::run("Speaking", format_args!("speed {speed} is not within 0.25 to 4")))
     }
 }
