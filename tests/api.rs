@@ -419,17 +419,17 @@ async fn an_artifact_that_is_not_there_yet_or_never_is_404() {
 async fn a_player_can_seek() {
     let site = Site::new().await;
     let recording = wav(1000);
-    let size = recording.len();
+    let length = recording.len();
     let id = site.submit().await;
     let path = format!("/api/v1/jobs/{id}/artifacts/prompt");
     let whole = site.get(&path).await;
     assert_eq!(whole.header(header::ACCEPT_RANGES), "bytes");
     let ranges = [
-        ("bytes=0-", 0, size),
+        ("bytes=0-", 0, length),
         ("bytes=0-99", 0, 100),
         ("bytes=1000-1999", 1000, 2000),
-        ("bytes=-100", size - 100, size),
-        ("bytes=100-99999999", 100, size),
+        ("bytes=-100", length - 100, length),
+        ("bytes=100-99999999", 100, length),
     ];
     for (range, start, end) in ranges {
         let mut part = request(Method::GET, &path);
@@ -437,19 +437,19 @@ async fn a_player_can_seek() {
         let part = site.send(part).await;
         assert_eq!(part.status, StatusCode::PARTIAL_CONTENT, "{range}");
         assert_eq!(part.body, recording[start..end], "{range}");
-        let told = format!("bytes {start}-{}/{size}", end - 1);
+        let told = format!("bytes {start}-{}/{length}", end - 1);
         assert_eq!(part.header(header::CONTENT_RANGE), told, "{range}");
         assert_eq!(part.header(header::CONTENT_TYPE), "audio/wav");
     }
     let mut beyond = request(Method::GET, &path);
-    let range = format!("bytes={size}-").parse().expect("a header value");
+    let range = format!("bytes={length}-").parse().expect("a header value");
     beyond.headers_mut().insert(header::RANGE, range);
     let beyond = site.send(beyond).await;
     assert_eq!(beyond.status, StatusCode::RANGE_NOT_SATISFIABLE);
-    assert_eq!(beyond.header(header::CONTENT_RANGE), format!("bytes */{size}"));
+    assert_eq!(beyond.header(header::CONTENT_RANGE), format!("bytes */{length}"));
     let head = site.send(request(Method::HEAD, &path)).await;
     assert_eq!((head.status, head.body.len()), (StatusCode::OK, 0));
-    assert_eq!(head.header(header::CONTENT_LENGTH), size.to_string());
+    assert_eq!(head.header(header::CONTENT_LENGTH), length.to_string());
 }
 
 // --- Events ---------------------------------------------------------------
