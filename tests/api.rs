@@ -172,116 +172,71 @@ async fn what_is_not_there_is_404_and_what_does_not_fit_is_405() {
 
 // --- Uploads that are refused ---------------------------------------------
 
-#[tokio::test]
-async fn malformed_uploads_are_refused_and_leave_nothing_behind() {
+/// What is wrong, the content type, the body, and the answer's status and code.
+type Malformed<'a> = (&'a str, &'a str, Vec<u8>, StatusCode, &'a str);
+
+async fn assert_refused(uploads: Vec<Malformed<'_>>) {
     let site = Site::new().await;
-    let recording = wav(300);
-    let mut cut = wav(300);
-    cut.truncate(30);
-    let good = Part(r#"name="file"; filename="a.wav""#, &recording);
-    let with = |name: &'static str, content: &'static [u8]| {
-        form(&[Part(r#"name="file"; filename="a.wav""#, &wav(300)), Part(name, content)])
-    };
-    let multipart = "multipart/form-data; boundary=edge";
-    let large = vec![0; MAX_UPLOAD_BYTES as usize + 1];
-    let endless = vec![b'a'; 70_000];
-    let zeros = vec![0; 4096];
-    let noise: Vec<u8> =
-        (0_u32..8192).map(|n| (n.wrapping_mul(2_654_435_761) >> 13) as u8).collect();
-    let (bad, media, unusable, large_status) = (
-        StatusCode::BAD_REQUEST,
-        StatusCode::UNSUPPORTED_MEDIA_TYPE,
-        StatusCode::UNPROCESSABLE_ENTITY,
-        StatusCode::PAYLOAD_TOO_LARGE,
-    );
-    let uploads: [(&str, &str, Vec<u8>, StatusCode, &str); 24] = [
-        ("an empty body", "audio/wav", vec![], bad, "empty"),
-        ("nothing at all", "", vec![], bad, "empty"),
-        ("noise", "audio/wav", noise, media, "not_audio"),
-        ("zeros", "audio/webm", zeros, media, "not_audio"),
-        ("one byte", "audio/wav", vec![b'R'], media, "not_audio"),
-        ("a web page", "audio/wav", b"<!doctype html><p>Hello".to_vec(), media, "not_audio"),
-        (
-            "a zip",
-            "audio/wav",
-            b"PK\x03\x04\x14\0\0\0\x08\0rest of it".to_vec(),
-            media,
-            "not_audio",
-        ),
-        ("a picture", "image/png", b"\x89PNG\r\n\x1a\n\0\0\0\rIHDR".to_vec(), media, "not_audio"),
-        ("JSON", "application/json", br#"{"audio":"..."}"#.to_vec(), media, "not_audio"),
-        ("a cut header", "audio/wav", cut, unusable, "unusable_audio"),
-        ("no samples", "audio/wav", wav(0), unusable, "unusable_audio"),
-        ("too large", "audio/wav", large.clone(), large_status, "too_large"),
-        (
-            "too large in a form",
-            multipart,
-            form(&[Part(r#"name="file""#, &large)]),
-            large_status,
-            "too_large",
-        ),
-        ("no boundary", "multipart/form-data", form(&[good]), bad, "bad_form"),
-        ("the wrong boundary", "multipart/form-data; boundary=other", wav(300), bad, "bad_form"),
-        ("no file", multipart, form(&[Part(r#"name="target""#, b"fr")]), bad, "empty"),
-        (
-            "no file chosen",
-            multipart,
-            form(&[Part(r#"name="file"; filename="""#, b"")]),
-            bad,
-            "empty",
-        ),
-        (
-            "two files",
-            multipart,
-            with(r#"name="file"; filename="b.wav""#, b"RIFF"),
-            bad,
-            "bad_form",
-        ),
-        ("an unknown field", multipart, with(r#"name="colour""#, b"red"), bad, "bad_form"),
-        (
-            "options that are no JSON",
-            multipart,
-            with(r#"name="options""#, b"{target:"),
-            bad,
-            "bad_options",
-        ),
-        (
-            "options that are a list",
-            multipart,
-            with(r#"name="options""#, b"[1]"),
-            bad,
-            "bad_options",
-        ),
-        (
-            "an unknown option",
-            multipart,
-            with(r#"name="options""#, br#"{"colour":"red"}"#),
-            bad,
-            "unknown_option",
-        ),
-        (
-            "an unknown language",
-            multipart,
-            with(r#"name="target""#, b"tlh"),
-            unusable,
-            "not_offered",
-        ),
-        (
-            "an endless field",
-            multipart,
-            form(&[Part(r#"name="file""#, &wav(300)), Part(r#"name="target""#, &endless)]),
-            bad,
-            "bad_form",
-        ),
-    ];
+    let folder = site.store.incoming_dir().to_string_lossy().into_owned();
     for (what, content_type, body, status, code) in uploads {
         let answer = site.upload(content_type, body).await;
         assert_eq!(answer.status, status, "{what}: {}", answer.text());
         let message = answer.error(status, code);
-        let folder = site.store.incoming_dir().to_string_lossy().into_owned();
         assert!(!message.contains(&folder), "{what} tells a path: {message}");
         site.assert_untouched().await;
     }
+}
+
+#[tokio::test]
+async fn what_is_no_recording_is_refused_and_leaves_nothing_behind() {
+    let (bad, media) = (StatusCode::BAD_REQUEST, StatusCode::UNSUPPORTED_MEDIA_TYPE);
+    let (unusable, large) = (StatusCode::UNPROCESSABLE_ENTITY, StatusCode::PAYLOAD_TOO_LARGE);
+    let noise = (0_u32..8192).map(|n| (n.wrapping_mul(2_654_435_761) >> 13) as u8).collect();
+    let cut = wav(300)[..30].to_vec();
+    let too_large = vec![0; MAX_UPLOAD_BYTES as usize + 1];
+    assert_refused(vec![
+        ("an empty body", "audio/wav", vec![], bad, "empty"),
+        ("nothing at all", "", vec![], bad, "empty"),
+        ("noise", "audio/wav", noise, media, "not_audio"),
+        ("zeros", "audio/webm", vec![0; 4096], media, "not_audio"),
+        ("one byte", "audio/wav", vec![b'R'], media, "not_audio"),
+        ("a web page", "audio/wav", b"<!doctype html><p>Hello".to_vec(), media, "not_audio"),
+        ("a zip", "audio/wav", b"PK\x03\x04\x14\0\0\0\x08\0rest".to_vec(), media, "not_audio"),
+        ("a picture", "image/png", b"\x89PNG\r\n\x1a\n\0\0IHDR".to_vec(), media, "not_audio"),
+        ("JSON", "application/json", br#"{"audio":"..."}"#.to_vec(), media, "not_audio"),
+        ("a cut header", "audio/wav", cut, unusable, "unusable_audio"),
+        ("no samples", "audio/wav", wav(0), unusable, "unusable_audio"),
+        ("too large", "audio/wav", too_large, large, "too_large"),
+    ])
+    .await;
+}
+
+#[tokio::test]
+async fn a_malformed_form_is_refused_and_leaves_nothing_behind() {
+    let kind = "multipart/form-data; boundary=edge";
+    let recording = wav(300);
+    let file = || Part(r#"name="file"; filename="a.wav""#, &recording);
+    let with = |name, content| form(&[file(), Part(name, content)]);
+    let options = |json| with(r#"name="options""#, json);
+    let too_large = vec![0; MAX_UPLOAD_BYTES as usize + 1];
+    let endless = vec![b'a'; 70_000];
+    let bad = StatusCode::BAD_REQUEST;
+    let (unusable, large) = (StatusCode::UNPROCESSABLE_ENTITY, StatusCode::PAYLOAD_TOO_LARGE);
+    assert_refused(vec![
+        ("too large", kind, form(&[Part(r#"name="file""#, &too_large)]), large, "too_large"),
+        ("no boundary", "multipart/form-data", form(&[file()]), bad, "bad_form"),
+        ("another boundary", "multipart/form-data; boundary=x", wav(300), bad, "bad_form"),
+        ("no file", kind, form(&[Part(r#"name="target""#, b"fr")]), bad, "empty"),
+        ("none chosen", kind, form(&[Part(r#"name="file"; filename="""#, b"")]), bad, "empty"),
+        ("two files", kind, with(r#"name="file"; filename="b.wav""#, b"RIFF"), bad, "bad_form"),
+        ("an unknown field", kind, with(r#"name="colour""#, b"red"), bad, "bad_form"),
+        ("an endless field", kind, with(r#"name="target""#, &endless), bad, "bad_form"),
+        ("options, no JSON", kind, options(b"{target:"), bad, "bad_options"),
+        ("options, a list", kind, options(b"[1]"), bad, "bad_options"),
+        ("an unknown option", kind, options(br#"{"colour":"red"}"#), bad, "unknown_option"),
+        ("a language not here", kind, options(br#"{"target":"tlh"}"#), unusable, "not_offered"),
+    ])
+    .await;
 }
 
 #[tokio::test]
@@ -419,17 +374,17 @@ async fn an_artifact_that_is_not_there_yet_or_never_is_404() {
 async fn a_player_can_seek() {
     let site = Site::new().await;
     let recording = wav(1000);
-    let size = recording.len();
+    let length = recording.len();
     let id = site.submit().await;
     let path = format!("/api/v1/jobs/{id}/artifacts/prompt");
     let whole = site.get(&path).await;
     assert_eq!(whole.header(header::ACCEPT_RANGES), "bytes");
     let ranges = [
-        ("bytes=0-", 0, size),
+        ("bytes=0-", 0, length),
         ("bytes=0-99", 0, 100),
         ("bytes=1000-1999", 1000, 2000),
-        ("bytes=-100", size - 100, size),
-        ("bytes=100-99999999", 100, size),
+        ("bytes=-100", length - 100, length),
+        ("bytes=100-99999999", 100, length),
     ];
     for (range, start, end) in ranges {
         let mut part = request(Method::GET, &path);
@@ -437,19 +392,19 @@ async fn a_player_can_seek() {
         let part = site.send(part).await;
         assert_eq!(part.status, StatusCode::PARTIAL_CONTENT, "{range}");
         assert_eq!(part.body, recording[start..end], "{range}");
-        let told = format!("bytes {start}-{}/{size}", end - 1);
+        let told = format!("bytes {start}-{}/{length}", end - 1);
         assert_eq!(part.header(header::CONTENT_RANGE), told, "{range}");
         assert_eq!(part.header(header::CONTENT_TYPE), "audio/wav");
     }
     let mut beyond = request(Method::GET, &path);
-    let range = format!("bytes={size}-").parse().expect("a header value");
+    let range = format!("bytes={length}-").parse().expect("a header value");
     beyond.headers_mut().insert(header::RANGE, range);
     let beyond = site.send(beyond).await;
     assert_eq!(beyond.status, StatusCode::RANGE_NOT_SATISFIABLE);
-    assert_eq!(beyond.header(header::CONTENT_RANGE), format!("bytes */{size}"));
+    assert_eq!(beyond.header(header::CONTENT_RANGE), format!("bytes */{length}"));
     let head = site.send(request(Method::HEAD, &path)).await;
     assert_eq!((head.status, head.body.len()), (StatusCode::OK, 0));
-    assert_eq!(head.header(header::CONTENT_LENGTH), size.to_string());
+    assert_eq!(head.header(header::CONTENT_LENGTH), length.to_string());
 }
 
 // --- Events ---------------------------------------------------------------

@@ -17,7 +17,7 @@ use super::state::AppState;
 use crate::jobs::{JobId, NewJob};
 
 /// How long an upload may stand still before it is given up.
-const STALLED: Duration = Duration::from_secs(60);
+const STALLED: Duration = Duration::from_mins(1);
 
 /// The longest text field of a form.
 const MAX_FIELD_BYTES: usize = 64 * 1024;

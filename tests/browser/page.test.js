@@ -1,6 +1,6 @@
 // Records a prompt in a real browser and watches the page fill.
 //
-// Runs against the binary named by MEGA_BIN, with stub stages: what is tested is the
+// Runs against the binary named by BINARY_UNDER_TEST, with stub stages: what is tested is the
 // page. Screenshots of every look land in screenshots/.
 
 import assert from "node:assert/strict";
@@ -56,7 +56,7 @@ async function freePort() {
 
 async function serve(port, host = "127.0.0.1") {
   const env = { ...process.env, MEGA_LISTEN: `${host}:${port}`, MEGA_DATA_DIR: path.join(folder, "data") };
-  const child = spawn(process.env.MEGA_BIN, ["serve", "--stub"], { env, stdio: ["ignore", "inherit", "inherit"] });
+  const child = spawn(process.env.BINARY_UNDER_TEST, ["serve", "--stub"], { env, stdio: ["ignore", "inherit", "inherit"] });
   for (;;) {
     if (child.exitCode !== null) throw new Error(`the server ended with ${child.exitCode}`);
     const answer = await fetch(`http://127.0.0.1:${port}/readyz`).catch(() => null);
@@ -71,7 +71,7 @@ async function stop(child) {
 }
 
 before(async () => {
-  assert.ok(process.env.MEGA_BIN, "MEGA_BIN names the binary to test");
+  assert.ok(process.env.BINARY_UNDER_TEST, "BINARY_UNDER_TEST names the binary to test");
   folder = await mkdtemp(path.join(tmpdir(), "mega-browser-"));
   await mkdir(SCREENSHOTS, { recursive: true });
   await writeFile(path.join(folder, "prompt.wav"), tone(5));

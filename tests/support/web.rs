@@ -99,7 +99,7 @@ impl Answer {
     }
 
     pub fn header(&self, name: header::HeaderName) -> &str {
-        self.headers.get(&name).map_or("", |value| value.to_str().expect("ASCII"))
+        self.headers.get(name).map_or("", |value| value.to_str().expect("ASCII"))
     }
 
     /// Asserts the status and the shape of an error; gives its sentence.

@@ -49,13 +49,13 @@ struct File {
 /// Gives the file; 404 while the stage has not made it.
 pub(in crate::web) async fn show(
     State(state): State<AppState>,
-    Path((id, stage)): Path<(String, String)>,
+    Path((id, name)): Path<(String, String)>,
     query: Result<Query<ArtifactQuery>, QueryRejection>,
     request: Request,
 ) -> Result<Response, WebError> {
     let Query(query) = query.map_err(|error| WebError::bad_query(&error))?;
     let job = find_job(&state, &id).await?;
-    let file = find_file(&job, &stage, query.format)?;
+    let file = find_file(&job, &name, query.format)?;
     let path = state.store.folder(job.id).path(&file.stored_name);
     let mut response = if file.text_only {
         texts::transcript(&path).await?.into_response()

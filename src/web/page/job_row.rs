@@ -164,7 +164,7 @@ const fn heading(stage: StageKind) -> &'static str {
     }
 }
 
-async fn body(state: &AppState, job: &Job, stage: StageKind, live: Option<&LiveProgress>) -> Body {
+async fn body(app: &AppState, job: &Job, stage: StageKind, live: Option<&LiveProgress>) -> Body {
     let run = job.stage(stage);
     match run.map(|run| run.state) {
         Some(JobState::Succeeded) => {
@@ -174,7 +174,7 @@ async fn body(state: &AppState, job: &Job, stage: StageKind, live: Option<&LiveP
                 let length = artifact.and_then(|artifact| artifact.duration_ms).map(show::length);
                 return Body::Audio { length, cost };
             }
-            match texts::of_stage(&state.store, job, stage).await {
+            match texts::of_stage(&app.store, job, stage).await {
                 Ok(text) => Body::Text { text: text.unwrap_or_default(), cost },
                 Err(error) => {
                     error.log();
