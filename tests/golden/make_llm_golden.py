@@ -125,7 +125,7 @@ def logits(llm):
 
 def loaded_for_scoring(path):
     return load(
-        path, n_ctx=512, n_threads=2, type_k=llama_cpp.GGML_TYPE_F32,
+        path, n_ctx=512, n_threads=1, type_k=llama_cpp.GGML_TYPE_F32,
         type_v=llama_cpp.GGML_TYPE_F32, flash_attn=False,
     )
 
