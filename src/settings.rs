@@ -92,7 +92,7 @@ fn number<T: FromStr>(config: &Config, key: &str, expected: &str) -> Result<T, C
     text.parse().map_err(|_| bad(config, key, format!("{expected} is expected")))
 }
 
-fn within<T: FromStr + PartialOrd + Display>(
+fn within<T: FromStr + PartialOrd + Display + Copy>(
     config: &Config,
     key: &str,
     least: T,
@@ -116,11 +116,8 @@ fn path(config: &Config, key: &str) -> Result<PathBuf, ConfigError> {
 
 fn listen(config: &Config) -> Result<SocketAddr, ConfigError> {
     let expected = "host:port is expected, such as 127.0.0.1:8080";
-    let mut addresses = config
-        .get("listen")
-        .text
-        .to_socket_addrs()
-        .map_err(|_| bad(config, "listen", expected))?;
+    let mut addresses =
+        config.get("listen").text.to_socket_addrs().map_err(|_| bad(config, "listen", expected))?;
     addresses.next().ok_or_else(|| bad(config, "listen", expected))
 }
 

@@ -19,8 +19,7 @@ pub fn init(settings: &Settings) -> Result<(), ConfigError> {
                 why: error.to_string(),
             }
         })?;
-    let builder =
-        tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
+    let builder = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
     // A global subscriber that is already set belongs to a test; it stays.
     let _ = match settings.log_format {
         LogFormat::Human => builder.with_target(false).try_init(),

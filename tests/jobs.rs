@@ -347,6 +347,7 @@ async fn a_page_opened_in_the_middle_of_a_job_can_show_what_was_made_so_far() {
         if let mega_pipeline::jobs::JobEventKind::Progress {
             stage: StageKind::GenerateText,
             progress: Progress::Text { delta },
+            ..
         } = event.kind
         {
             heard += &delta;

@@ -14,11 +14,13 @@ use support::{hardware, model_file, undisturbed};
 
 /// Word error rate on the LibriVox clips.
 fn word_error_rate(model: &str, file: &str) -> f64 {
-    let mut whisper = Whisper::load(&model_file(model, file), &hardware()).unwrap();
+    let mut whisper =
+        Whisper::load(&model_file(model, file), &hardware()).expect("the model loads");
     let (mut errors, mut words, started) = (0, 0, Instant::now());
     for clip in librivox() {
-        let audio = decode(&clip.path, &DecodeLimits::default()).unwrap();
-        let transcript = undisturbed(|it| whisper.transcribe(&audio, Some("en"), it)).unwrap();
+        let audio = decode(&clip.path, &DecodeLimits::default()).expect("a clip is decoded");
+        let transcript = undisturbed(|it| whisper.transcribe(&audio, Some("en"), it))
+            .expect("the clip is transcribed");
         let (wrong, all) = word_errors(&clip.text, &transcript.text);
         println!("{wrong:2} of {all:2}: {}", transcript.text);
         assert!(transcript.segments.iter().all(|it| it.end_ms <= audio.duration_ms()));
@@ -43,7 +45,8 @@ fn whisper_base_en_gets_at_most_eight_words_in_a_hundred_wrong() {
 }
 
 fn tiny() -> Whisper {
-    Whisper::load(&model_file("whisper-tiny", "ggml-tiny.bin"), &hardware()).unwrap()
+    Whisper::load(&model_file("whisper-tiny", "ggml-tiny.bin"), &hardware())
+        .expect("the model loads")
 }
 
 #[test]

@@ -178,6 +178,7 @@ mod device {
         }
     }
 
+    #[expect(clippy::needless_pass_by_value, reason = "it is handed to map_err")]
     fn failed(error: cpal::Error) -> PlaybackError {
         match error.kind() {
             ErrorKind::DeviceNotAvailable | ErrorKind::HostUnavailable => PlaybackError::NoDevice,
@@ -244,8 +245,8 @@ mod tests {
     fn a_machine_without_a_loudspeaker_is_told_so() {
         let silence = Audio { sample_rate: 16_000, samples: vec![0.0; 160] };
         match (devices().outputs.is_empty(), play(&silence)) {
-            (true, Err(PlaybackError::NoDevice | PlaybackError::NotBuilt)) => {}
-            (false, Ok(()) | Err(PlaybackError::Device(_))) => {}
+            (true, Err(PlaybackError::NoDevice | PlaybackError::NotBuilt))
+            | (false, Ok(()) | Err(PlaybackError::Device(_))) => {}
             (_, other) => panic!("unexpected: {other:?}"),
         }
     }

@@ -96,8 +96,7 @@ fn measure(
     stage.load().map_err(failed)?;
     let load_s = loading.elapsed().as_secs_f64();
     let cancel = Cancel::default();
-    let context =
-        StageContext { options, control: Control { cancel: &cancel, progress: &|_| {} } };
+    let context = StageContext { options, control: Control { cancel: &cancel, progress: &|_| {} } };
     let first = stage.run(inputs, &context).map_err(failed)?;
     let mut timings = Vec::with_capacity(runs as usize);
     for _ in 0..runs {
@@ -145,7 +144,11 @@ fn print_table(rows: &[Row], settings: &Settings, runs: u32) {
             row.first_run_s,
             row.median_run_s,
             or_dash(row.real_time_factor.map(|factor| format!("{factor:.3}"))),
-            or_dash(row.units_per_s.zip(row.unit.as_deref()).map(|(rate, unit)| format!("{rate:.1} {unit}/s"))),
+            or_dash(
+                row.units_per_s
+                    .zip(row.unit.as_deref())
+                    .map(|(rate, unit)| format!("{rate:.1} {unit}/s"))
+            ),
             or_dash(row.peak_mb.map(|mb| mb.to_string())),
         );
     }

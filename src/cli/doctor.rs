@@ -53,11 +53,7 @@ impl Check {
         Self { name: name.into(), state: State::Ok, found: found.into(), mend: None }
     }
 
-    fn warning(
-        name: impl Into<String>,
-        found: impl Into<String>,
-        mend: impl Into<String>,
-    ) -> Self {
+    fn warning(name: impl Into<String>, found: impl Into<String>, mend: impl Into<String>) -> Self {
         let mend = Some(mend.into());
         Self { name: name.into(), state: State::Warning, found: found.into(), mend }
     }
@@ -228,7 +224,9 @@ fn hashed(
 fn onnx_runtime(store: &ModelStore, settings: &Settings) -> Check {
     let name = "onnx runtime";
     let mend = "mega-pipeline models pull onnx-runtime";
-    let found = match store.resolve("onnx-runtime", settings.models.get("onnx-runtime").map(String::as_str)) {
+    let found = match store
+        .resolve("onnx-runtime", settings.models.get("onnx-runtime").map(String::as_str))
+    {
         Ok(found) => found,
         Err(error) => return Check::failed(name, error.to_string(), mend),
     };

@@ -1,5 +1,6 @@
 //! One progress bar a stage on a terminal, plain lines elsewhere.
 
+use std::fmt::Write as _;
 use std::io::IsTerminal;
 use std::time::Duration;
 
@@ -59,14 +60,15 @@ pub fn cost(timing: &Timing) -> String {
     let seconds = timing.run_ms as f64 / 1000.0;
     let mut text = format!("{seconds:.2} s");
     if timing.load_ms > 0 {
-        text += &format!(" (+ {:.2} s loading)", timing.load_ms as f64 / 1000.0);
+        let load_s = timing.load_ms as f64 / 1000.0;
+        let _ = write!(text, " (+ {load_s:.2} s loading)");
     }
     if let Some(factor) = timing.real_time_factor() {
-        text += &format!(", real-time factor {factor:.3}");
+        let _ = write!(text, ", real-time factor {factor:.3}");
     }
     if let (Some(count), Some(unit)) = (timing.tokens, timing.unit.as_deref()) {
         let rate = if seconds > 0.0 { count as f64 / seconds } else { 0.0 };
-        text += &format!(", {count} {unit}, {rate:.1} {unit}/s");
+        let _ = write!(text, ", {count} {unit}, {rate:.1} {unit}/s");
     }
     format!("{text} ({} on {})", timing.model, timing.device)
 }

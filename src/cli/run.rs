@@ -13,8 +13,8 @@ use crate::engine::{Cancel, Control};
 use crate::error::AppError;
 use crate::settings::Settings;
 use crate::stage::{
-    self, Artifact, Artifacts, JobOptions, Stage, StageContext, StageError, StageKind,
-    StageOutput, Timing,
+    self, Artifact, Artifacts, JobOptions, Stage, StageContext, StageError, StageKind, StageOutput,
+    Timing,
 };
 use crate::text::{Transcript, templates};
 
@@ -103,7 +103,8 @@ pub fn run(args: &RunArgs, settings: &Settings) -> Result<(), AppError> {
     }
     report.total_ms = started.elapsed().as_millis() as u64;
 
-    let json = serde_json::to_string_pretty(&report).map_err(|error| AppError::Other(error.to_string()))?;
+    let json = serde_json::to_string_pretty(&report)
+        .map_err(|error| AppError::Other(error.to_string()))?;
     if args.only.is_none() {
         let path = out.join("job.json");
         fs::write(&path, &json).map_err(AppError::io(&path))?;

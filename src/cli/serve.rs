@@ -56,7 +56,9 @@ async fn serve(args: &ServeArgs, settings: &Settings) -> Result<(), AppError> {
     let worker = Worker::start(store.clone(), stages)?;
     let state = AppState::new(store, worker.readiness(), offer(args, settings)?);
     println!("Mega Pipeline is at http://{address}/ (stop with Ctrl-C)");
-    web::serve(listener, state, interrupted()).await.map_err(|source| AppError::Listen { address, source })?;
+    web::serve(listener, state, interrupted())
+        .await
+        .map_err(|source| AppError::Listen { address, source })?;
     tracing::info!("stopping: the running stage may finish");
     worker.stop(settings.shutdown_grace).await;
     Ok(())
@@ -64,7 +66,8 @@ async fn serve(args: &ServeArgs, settings: &Settings) -> Result<(), AppError> {
 
 /// What the page offers and allows.
 fn offer(args: &ServeArgs, settings: &Settings) -> Result<WebConfig, AppError> {
-    let choice = |value: &str, title: &str| Choice { value: value.to_owned(), title: title.to_owned() };
+    let choice =
+        |value: &str, title: &str| Choice { value: value.to_owned(), title: title.to_owned() };
     let store = ModelStore::open(&settings.models_dir)?;
     let targets = if args.stub {
         vec![choice("fr", "French"), choice("pt", "Portuguese")]
@@ -79,7 +82,11 @@ fn offer(args: &ServeArgs, settings: &Settings) -> Result<WebConfig, AppError> {
         targets,
         templates,
         max_upload_bytes: settings.max_upload_bytes,
-        notes: if args.stub { vec!["Stub stages: no model is used.".to_owned()] } else { notes(&store, settings) },
+        notes: if args.stub {
+            vec!["Stub stages: no model is used.".to_owned()]
+        } else {
+            notes(&store, settings)
+        },
     })
 }
 

@@ -85,9 +85,7 @@ pub fn known_keys() -> Vec<Key> {
             JobOptions::default().repeat_penalty.to_string()
         }),
         Key::new("seed", "Makes texts repeatable.", || JobOptions::default().seed.to_string()),
-        Key::new("max_upload_bytes", "Largest recording that is taken.", || {
-            "100000000".to_owned()
-        }),
+        Key::new("max_upload_bytes", "Largest recording that is taken.", || "100000000".to_owned()),
         Key::new("max_audio_s", "Longest recording that is taken, in seconds.", || {
             "3600".to_owned()
         }),
@@ -95,7 +93,8 @@ pub fn known_keys() -> Vec<Key> {
             "10".to_owned()
         }),
         Key::new("log", "What is logged, such as `info` or `mega_pipeline=debug`.", || {
-            "info".to_owned()
+            // ONNX Runtime tells of every allocation at `info`.
+            "warn,mega_pipeline=info".to_owned()
         }),
         Key::new("log_format", "`human` or `json`.", || "human".to_owned()),
     ];

@@ -116,8 +116,7 @@ impl Config {
     /// # Errors
     /// When the file cannot be read, is not TOML, or names an unknown key.
     pub fn add_file(&mut self, path: &Path) -> Result<(), ConfigError> {
-        let file_error =
-            |why: String| ConfigError::File { path: path.display().to_string(), why };
+        let file_error = |why: String| ConfigError::File { path: path.display().to_string(), why };
         let text = std::fs::read_to_string(path).map_err(|error| file_error(error.to_string()))?;
         let table: toml::Table = text.parse().map_err(|error: toml::de::Error| {
             file_error(format!("this is not TOML: {}", error.message()))
@@ -266,8 +265,7 @@ mod tests {
 
     #[test]
     fn an_unknown_variable_names_the_nearest_known_one() {
-        let error =
-            Config::defaults().add_environment(variable("MEGA_DATADIR", "/x")).unwrap_err();
+        let error = Config::defaults().add_environment(variable("MEGA_DATADIR", "/x")).unwrap_err();
         assert!(error.to_string().contains("did you mean `MEGA_DATA_DIR`?"), "{error}");
     }
 

@@ -29,7 +29,9 @@ pub enum JobError {
         value: String,
     },
     /// Another process uses the same data directory.
-    #[error("{0} is in use by another mega-pipeline; stop it, or choose another folder with MEGA_DATA_DIR")]
+    #[error(
+        "{0} is in use by another mega-pipeline; stop it, or choose another folder with MEGA_DATA_DIR"
+    )]
     InUse(String),
 }
 

@@ -379,9 +379,10 @@ impl JobStore {
 
     /// Stage runs that were running when the last process ended, with the attempts made.
     pub(super) async fn interrupted(&self) -> Result<Vec<(JobId, StageKind, bool)>, JobError> {
-        let rows = sqlx::query("SELECT job_id, stage, attempt FROM stage_runs WHERE state = 'running'")
-            .fetch_all(&self.0.writer)
-            .await?;
+        let rows =
+            sqlx::query("SELECT job_id, stage, attempt FROM stage_runs WHERE state = 'running'")
+                .fetch_all(&self.0.writer)
+                .await?;
         rows.iter()
             .map(|row| {
                 let attempts: u32 = row.try_get("attempt")?;
@@ -398,9 +399,10 @@ impl JobStore {
     pub(super) async fn run_again(&self, id: JobId, stage: StageKind) -> Result<(), JobError> {
         let mut tx = self.0.writer.begin().await?;
         for later in StageKind::ALL.into_iter().filter(|&later| later >= stage) {
-            for table in
-                ["DELETE FROM artifacts WHERE job_id = ? AND stage = ?", "DELETE FROM stage_runs WHERE job_id = ? AND stage = ?"]
-            {
+            for table in [
+                "DELETE FROM artifacts WHERE job_id = ? AND stage = ?",
+                "DELETE FROM stage_runs WHERE job_id = ? AND stage = ?",
+            ] {
                 sqlx::query(table)
                     .bind(id.to_string())
                     .bind(later.as_str())
@@ -457,7 +459,10 @@ fn job(
     let error = match failed_stage {
         Some(stage) => Some(JobFailure {
             stage: parse_stage(&stage)?,
-            code: parse_json("error_code", &format!("\"{}\"", row.try_get::<String, _>("error_code")?))?,
+            code: parse_json(
+                "error_code",
+                &format!("\"{}\"", row.try_get::<String, _>("error_code")?),
+            )?,
             message: row.try_get("error_message")?,
         }),
         None => None,
@@ -580,13 +585,10 @@ fn make_private_dir(dir: &Path) -> std::io::Result<()> {
 
 fn lock(data_dir: &Path) -> Result<File, JobError> {
     let path = data_dir.join("lock");
-    let file =
-        File::create(&path).map_err(JobError::io(format!("making {}", path.display())))?;
+    let file = File::create(&path).map_err(JobError::io(format!("making {}", path.display())))?;
     match file.try_lock() {
         Ok(()) => Ok(file),
-        Err(fs::TryLockError::WouldBlock) => {
-            Err(JobError::InUse(data_dir.display().to_string()))
-        }
+        Err(fs::TryLockError::WouldBlock) => Err(JobError::InUse(data_dir.display().to_string())),
         Err(fs::TryLockError::Error(error)) => {
             Err(JobError::io(format!("locking {}", path.display()))(error))
         }

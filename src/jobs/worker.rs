@@ -163,7 +163,9 @@ impl Work {
                     Err(error) => self.fail(claim, &storage_error(&error)),
                 }
             }
-            Err(error) if error.code == ErrorCode::Canceled && self.stopping.load(Ordering::SeqCst) => {
+            Err(error)
+                if error.code == ErrorCode::Canceled && self.stopping.load(Ordering::SeqCst) =>
+            {
                 self.runtime.block_on(self.store.requeue(id, kind))
             }
             Err(error) => self.fail(claim, &error),
@@ -175,11 +177,9 @@ impl Work {
         let events = self.store.events().clone();
         let cancel = events.begin(id, kind);
         let inputs = inputs(&claim.job, folder)?;
-        let stage = self
-            .stages
-            .iter_mut()
-            .find(|stage| stage.kind() == kind)
-            .ok_or_else(|| StageError::internal(format!("{kind} is not served here."), "no such stage"))?;
+        let stage = self.stages.iter_mut().find(|stage| stage.kind() == kind).ok_or_else(|| {
+            StageError::internal(format!("{kind} is not served here."), "no such stage")
+        })?;
         let progress = move |progress: Progress| events.progress(id, kind, progress);
         let context = StageContext {
             options: &claim.job.options,

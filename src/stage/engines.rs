@@ -85,12 +85,11 @@ impl Engines {
     /// When no model is installed, or it does not load.
     pub fn llm(&mut self) -> Result<Loaded<SharedLlm>, StageError> {
         let found = self.resolve("text-generation")?;
-        let engine = match &self.llm {
-            Some(llm) => Arc::clone(llm),
-            None => {
-                let llm = Llm::load(&self.only_file(&found.model)?, &self.hardware)?;
-                Arc::clone(self.llm.insert(Arc::new(Mutex::new(llm))))
-            }
+        let engine = if let Some(llm) = &self.llm {
+            Arc::clone(llm)
+        } else {
+            let llm = Llm::load(&self.only_file(&found.model)?, &self.hardware)?;
+            Arc::clone(self.llm.insert(Arc::new(Mutex::new(llm))))
         };
         Ok(Loaded { engine, model: found.model.id })
     }
@@ -115,7 +114,9 @@ impl Engines {
             }
             Kind::Marian => Box::new(Marian::load(&found.dir, &self.hardware)?),
             Kind::Gguf => {
-                let name = language::language(target).ok_or_else(|| unknown_language(target))?.english_name;
+                let name = language::language(target)
+                    .ok_or_else(|| unknown_language(target))?
+                    .english_name;
                 Box::new(LlmTranslator::new(self.llm()?.engine, name))
             }
             _ => return Err(wrong_kind(model)),
@@ -205,10 +206,8 @@ impl Engines {
         model: &Model,
         matches: impl Fn(&str) -> bool,
     ) -> Result<PathBuf, StageError> {
-        let file = model
-            .files_here()
-            .find(|file| matches(&file.name))
-            .ok_or_else(|| wrong_kind(model))?;
+        let file =
+            model.files_here().find(|file| matches(&file.name)).ok_or_else(|| wrong_kind(model))?;
         Ok(self.store.path(&model.id, &file.name)?)
     }
 }
@@ -255,7 +254,8 @@ fn wrong_kind(model: &Model) -> StageError {
 /// When a stage panicked while it held the lock: what it held may be half changed.
 pub fn lock<T>(shared: &Mutex<T>) -> Result<MutexGuard<'_, T>, StageError> {
     shared.lock().map_err(|_| {
-        EngineError::run("The model", "an earlier fault left it unusable; restart the server").into()
+        EngineError::run("The model", "an earlier fault left it unusable; restart the server")
+            .into()
     })
 }
 

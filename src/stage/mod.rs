@@ -43,7 +43,11 @@ pub trait Stage: Send {
     ///
     /// # Errors
     /// Whatever stopped the stage; `canceled` when `ctx` was canceled meanwhile.
-    fn run(&mut self, inputs: &Artifacts, ctx: &StageContext<'_>) -> Result<StageOutput, StageError>;
+    fn run(
+        &mut self,
+        inputs: &Artifacts,
+        ctx: &StageContext<'_>,
+    ) -> Result<StageOutput, StageError>;
 }
 
 /// What the stages before this one have left.

@@ -73,9 +73,9 @@ impl Stage for Speak {
             StageKind::SynthesisAudio => (&inputs.translation, ctx.options.target.clone()),
             _ => (&inputs.text, "en".to_owned()),
         };
-        let text = text.as_deref().ok_or_else(|| {
-            StageError::internal("There is no text to speak.", "input missing")
-        })?;
+        let text = text
+            .as_deref()
+            .ok_or_else(|| StageError::internal("There is no text to speak.", "input missing"))?;
         let loading = Instant::now();
         let fresh = !self.voices.contains_key(&language);
         let voice = self.voice(&language)?;

@@ -3,9 +3,7 @@
 //! Each does in no time what the real stage does in form: the same artifacts,
 //! the same progress, the same answer to cancellation.
 
-use super::{
-    Artifact, Artifacts, Stage, StageContext, StageError, StageKind, StageOutput, Timing,
-};
+use super::{Artifact, Artifacts, Stage, StageContext, StageError, StageKind, StageOutput, Timing};
 use crate::audio::Audio;
 use crate::text::{Segment, Transcript};
 

@@ -24,10 +24,7 @@ impl TranslateText {
         Self { engines, default_target: default_target.to_owned(), translators: HashMap::new() }
     }
 
-    fn translator(
-        &mut self,
-        target: &str,
-    ) -> Result<&mut Loaded<Box<dyn Translator>>, StageError> {
+    fn translator(&mut self, target: &str) -> Result<&mut Loaded<Box<dyn Translator>>, StageError> {
         if !self.translators.contains_key(target) {
             let translator = lock(&self.engines)?.translator(target)?;
             self.translators.insert(target.to_owned(), translator);

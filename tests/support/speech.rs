@@ -37,8 +37,7 @@ fn clip(dir: &Path, number: &str, sha256: &str) -> Clip {
     let path = dir.join(format!("sense_and_sensibility_01_austen_64kb-{number}.wav"));
     let bytes = std::fs::read(&path)
         .unwrap_or_else(|error| panic!("{}: {error}: run script/test", path.display()));
-    let found: String =
-        Sha256::digest(&bytes).iter().map(|byte| format!("{byte:02x}")).collect();
+    let found: String = format!("{:x}", Sha256::digest(&bytes));
     assert_eq!(found, sha256, "{} is not the clip that is expected", path.display());
     let text = std::fs::read_to_string(path.with_extension("txt")).expect("a text beside the clip");
     Clip { path, text }
