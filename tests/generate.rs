@@ -208,7 +208,7 @@ fn the_default_model_writes_what_llama_cpp_writes_and_serves_every_task() {
         top_p: 0.9,
         repeat_penalty: 1.1,
         seed: 42,
-        stop: Vec::new(),
+        stop: template.stop.iter().map(|&stop| stop.to_owned()).collect(),
     };
     let made = ask(&mut llm, &messages, &options);
     println!("{made:?}");

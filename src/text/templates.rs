@@ -7,6 +7,9 @@
 /// Where the transcript stands in a template's user message.
 const PLACEHOLDER: &str = "{transcript}";
 
+/// Ends an answer with its first paragraph; small models like to add more than was asked for.
+const ONE_PARAGRAPH: &[&str] = &["\n\n"];
+
 /// One way to make text from a transcript.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Template {
@@ -20,6 +23,8 @@ pub struct Template {
     pub user: &'static str,
     /// Tokens that an answer of the intended length may take.
     pub max_tokens: u32,
+    /// The answer ends before the first of these.
+    pub stop: &'static [&'static str],
 }
 
 impl Template {
@@ -39,6 +44,7 @@ pub const ALL: [Template; 4] = [
         system: include_str!("templates/continue.system.txt"),
         user: include_str!("templates/continue.user.txt"),
         max_tokens: 160,
+        stop: ONE_PARAGRAPH,
     },
     Template {
         name: "podcast",
@@ -46,6 +52,7 @@ pub const ALL: [Template; 4] = [
         system: include_str!("templates/podcast.system.txt"),
         user: include_str!("templates/podcast.user.txt"),
         max_tokens: 1600,
+        stop: &[],
     },
     Template {
         name: "summarise",
@@ -53,6 +60,7 @@ pub const ALL: [Template; 4] = [
         system: include_str!("templates/summarise.system.txt"),
         user: include_str!("templates/summarise.user.txt"),
         max_tokens: 120,
+        stop: ONE_PARAGRAPH,
     },
     Template {
         name: "free",
@@ -60,6 +68,7 @@ pub const ALL: [Template; 4] = [
         system: include_str!("templates/free.system.txt"),
         user: include_str!("templates/free.user.txt"),
         max_tokens: 256,
+        stop: &[],
     },
 ];
 
