@@ -6,6 +6,9 @@
 const ENDINGS: [char; 4] = ['.', '!', '?', '…'];
 const CLOSERS: [char; 6] = ['"', '\'', '”', '’', ')', '»'];
 
+/// A line of at most so many words that ends in a colon names what follows; nobody would say it.
+const LABEL_WORDS: usize = 4;
+
 /// Plain paragraphs from what the model wrote: markdown signs, code fences and a pair of
 /// quotation marks around everything are gone, lines of one paragraph are joined, paragraphs are
 /// parted by one blank line. Where the text stops in the middle of a sentence, it is cut back to
@@ -41,6 +44,7 @@ pub fn tidy(answer: &str) -> String {
 }
 
 /// A line without markdown: heading and list signs before it, emphasis and code signs in it.
+/// Nothing is left of a rule, nor of a label such as `Opening:`.
 fn plain_line(line: &str) -> String {
     let line = line.trim_start_matches(['#', '>', ' ']);
     let line = ["- ", "* ", "• "].iter().find_map(|sign| line.strip_prefix(sign)).unwrap_or(line);
@@ -53,7 +57,9 @@ fn plain_line(line: &str) -> String {
     if line.chars().all(|c| matches!(c, '-' | '*' | '_' | '=' | ' ')) {
         return String::new();
     }
-    line.replace("**", "").replace("__", "").replace(['`', '*'], "").trim().to_owned()
+    let plain = line.replace("**", "").replace("__", "").replace(['`', '*'], "").trim().to_owned();
+    let label = plain.ends_with(':') && plain.split_whitespace().count() <= LABEL_WORDS;
+    if label { String::new() } else { plain }
 }
 
 /// The text without quotation marks around the whole of it.
@@ -113,6 +119,12 @@ mod tests {
         let text =
             "# Title.\n\n- **First** point.\n- Second `point`.\n\n1. Third *one*.\n---\n> Quoted.";
         assert_eq!(tidy(text), "Title.\n\nFirst point. Second point.\n\nThird one.\n\nQuoted.");
+    }
+
+    #[test]
+    fn labels_between_paragraphs_are_dropped_and_spoken_colons_are_kept() {
+        let text = "**Opening:**\n\nHello.\n\nClosing:\n\nHere is what I think about that:\nbye.";
+        assert_eq!(tidy(text), "Hello.\n\nHere is what I think about that: bye.");
     }
 
     #[test]

@@ -37,14 +37,14 @@ impl Model {
         let context = gguf
             .integer(&format!("{architecture}.context_length"))
             .map_or(MAX_CONTEXT, |tokens| MAX_CONTEXT.min(tokens as usize));
-        let (content, map) = gguf.into_parts();
+        let (header, map) = gguf.into_parts();
         let reader = &mut Cursor::new(&map[..]);
         let weights = match architecture.as_str() {
-            "llama" => quantized_llama::ModelWeights::from_gguf(content, reader, &device)
+            "llama" => quantized_llama::ModelWeights::from_gguf(header, reader, &device)
                 .map(Weights::Llama),
-            "qwen2" => quantized_qwen2::ModelWeights::from_gguf(content, reader, &device)
+            "qwen2" => quantized_qwen2::ModelWeights::from_gguf(header, reader, &device)
                 .map(Weights::Qwen2),
-            "qwen3" => quantized_qwen3::ModelWeights::from_gguf(content, reader, &device)
+            "qwen3" => quantized_qwen3::ModelWeights::from_gguf(header, reader, &device)
                 .map(Weights::Qwen3),
             other => {
                 return Err(EngineError::load(

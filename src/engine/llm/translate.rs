@@ -140,16 +140,16 @@ fn faults(english: &str, translation: &str) -> usize {
     let english_letters = letters(english);
     let translated_letters = letters(translation);
     if translated_letters.is_empty() {
-        return usize::from(!english_letters.is_empty()) * usize::MAX;
+        return if english_letters.is_empty() { 0 } else { usize::MAX };
     }
     let length = english.chars().count();
     let ratio = translation.chars().count() as f64 / length.max(1) as f64;
-    let explained = |text: &str| text.contains(':') || text.contains('(') || text.contains('\n');
+    let explained = |sign| translation.contains(sign) && !english.contains(sign);
     [
         length > SHORT && english_letters == translated_letters,
         length > SHORT && !LIKELY_RATIO.contains(&ratio),
         digits(english) != digits(translation),
-        explained(translation) && !explained(english),
+        [':', '(', '\n'].into_iter().any(explained),
     ]
     .into_iter()
     .filter(|&fault| fault)
