@@ -128,7 +128,7 @@ fn ogg_with_vorbis_opus_and_flac_is_decoded() {
         ("vorbis.ogg", "-ar 44100 -ac 2 -c:a libvorbis"),
         ("low.ogg", "-ar 16000 -ac 1 -c:a libvorbis"),
         ("firefox.ogg", "-ar 48000 -ac 1 -c:a libopus -b:a 64k"),
-        ("message.ogg", "-ar 16000 -ac 1 -c:a libopus -b:a 32k -application voip"),
+        ("message.ogg", "-ar 16000 -ac 1 -c:a libopus -b:a 32k"),
         ("long-frames.opus", "-ac 2 -c:a libopus -frame_duration 60"),
         ("flac.oga", "-ar 44100 -c:a flac"),
     ] {
