@@ -2,7 +2,7 @@
 """Writes llm_tokens.json and llm_greedy_MODEL.json with llama.cpp, for tests/llm_tokens.rs and
 tests/generate.rs.
 
-    pip install llama-cpp-python==0.3.36 gguf==0.17.1
+    pip install llama-cpp-python==0.3.36 gguf==0.19.0
     python3 tests/golden/make_llm_golden.py MODELS_DIR
 
 MODELS_DIR holds qwen2.5-coder-1.5b-instruct/ and smollm2-135m-instruct/ as `models pull` lays
