@@ -9,6 +9,7 @@ mod error;
 mod sniff;
 mod source;
 
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::Path;
 
 pub use error::{ACCEPTED_FORMATS, DecodeError};
@@ -52,16 +53,18 @@ pub struct AudioInfo {
 /// # Errors
 /// As [`decode`], for what shows at the beginning of the file.
 pub fn probe(path: &Path) -> Result<AudioInfo, DecodeError> {
-    let mut source = Source::open(path)?;
-    let mut block = Vec::new();
-    for _ in 0..PROBED_BLOCKS {
-        if source.next_block(&mut block)?.is_none() {
-            source.check_end()?;
-            return Ok(source.info());
+    guarded(|| {
+        let mut source = Source::open(path)?;
+        let mut block = Vec::new();
+        for _ in 0..PROBED_BLOCKS {
+            if source.next_block(&mut block)?.is_none() {
+                source.check_end()?;
+                return Ok(source.info());
+            }
         }
-    }
-    source.check_so_far()?;
-    Ok(source.info())
+        source.check_so_far()?;
+        Ok(source.info())
+    })
 }
 
 /// Decodes the recording at `path` to mono sound at [`SPEECH_RATE`].
@@ -74,6 +77,10 @@ pub fn probe(path: &Path) -> Result<AudioInfo, DecodeError> {
 /// recording cut short is [`DecodeError::Damaged`] where its header says how long
 /// it should be; in formats made to be cut (Ogg, WebM, MP3) what is there counts.
 pub fn decode(path: &Path, limits: &DecodeLimits) -> Result<Audio, DecodeError> {
+    guarded(|| decode_unguarded(path, limits))
+}
+
+fn decode_unguarded(path: &Path, limits: &DecodeLimits) -> Result<Audio, DecodeError> {
     let max_samples = limits.max_audio_s.saturating_mul(u64::from(SPEECH_RATE));
     let mut source = Source::open(path)?;
     let mut samples = Vec::new();
@@ -101,6 +108,16 @@ pub fn decode(path: &Path, limits: &DecodeLimits) -> Result<Audio, DecodeError> 
     }
     source.check_end()?;
     Ok(Audio { sample_rate: SPEECH_RATE, samples })
+}
+
+/// Turns a panic of a demuxer into an error, so that no upload can end a worker.
+///
+/// Symphonia 0.6.1 multiplies numbers of a WAV header without a check
+/// (`read_pcm_fmt`: channels times bytes a sample), which panics in builds that
+/// check for overflow. Nothing that `work` touched is used after a panic.
+fn guarded<T>(work: impl FnOnce() -> Result<T, DecodeError>) -> Result<T, DecodeError> {
+    catch_unwind(AssertUnwindSafe(work))
+        .unwrap_or_else(|_| Err(DecodeError::damaged("its header holds impossible values")))
 }
 
 impl From<ResampleError> for DecodeError {

@@ -4,7 +4,7 @@
 //! "find" MP3 inside a ZIP archive; what is plainly something else is therefore
 //! refused before they see it, with a name its owner recognises.
 
-/// Bytes that [`not_audio`] and [`unknown`] want to see.
+/// Bytes that the functions here want to see.
 pub const HEAD: usize = 512;
 
 /// First bytes of common files that are not sound.
@@ -40,6 +40,27 @@ pub fn not_audio(head: &[u8]) -> Option<&'static str> {
     } else {
         Some("a text")
     }
+}
+
+/// First bytes of the containers of sound, after so many bytes.
+const CONTAINERS: [(usize, &[u8], &str); 9] = [
+    (0, b"RIFF", "WAV"),
+    (0, b"FORM", "AIFF"),
+    (0, b"caff", "CAF"),
+    (0, b"fLaC", "FLAC"),
+    (0, b"OggS", "Ogg"),
+    (0, b"\x1aE\xdf\xa3", "WebM"),
+    (4, b"ftyp", "MP4"),
+    (4, b"moov", "MP4"),
+    (0, b"ID3", "MP3"),
+];
+
+/// Names the container that the file's `head` announces.
+pub fn container(head: &[u8]) -> Option<&'static str> {
+    let fits = |(offset, mark, _): &&(usize, &[u8], &str)| {
+        head.get(*offset..).is_some_and(|rest| rest.starts_with(mark))
+    };
+    CONTAINERS.iter().find(fits).map(|(_, _, name)| *name)
 }
 
 /// Names a file in which no decoder recognised anything.
@@ -87,6 +108,8 @@ mod tests {
             b"FORM\0\0\0\x10AIFFCOMM",
         ] {
             assert_eq!(not_audio(head), None, "{head:?}");
+            let is_bare_mp3 = head.starts_with(b"\xff");
+            assert_eq!(container(head).is_none(), is_bare_mp3, "{head:?}");
         }
     }
 
@@ -94,6 +117,6 @@ mod tests {
     fn a_text_cut_within_a_character_is_a_text() {
         let bytes = "été à Orléans".as_bytes();
         assert_eq!(not_audio(&bytes[..bytes.len() - 6]), Some("a text"));
-        assert_eq!(not_audio(&bytes[..1 + 3]), Some("a text"));
+        assert_eq!(not_audio(&bytes[..4]), Some("a text"));
     }
 }

@@ -17,10 +17,11 @@ use symphonia::core::formats::well_known::{
     FORMAT_ID_AIFF, FORMAT_ID_CAF, FORMAT_ID_FLAC, FORMAT_ID_ISOMP4, FORMAT_ID_WAVE,
 };
 use symphonia::core::formats::{FormatOptions, FormatReader, Track, TrackType};
-use symphonia::core::io::MediaSourceStream;
+use symphonia::core::io::{MediaSourceStream, MediaSourceStreamOptions};
 use symphonia::core::meta::MetadataOptions;
 
 use super::{AudioInfo, DecodeError, sniff};
+use crate::audio::resample::{RATES, ResampleError};
 
 /// Symphonia's decoders and, because it has none of its own, libopus.
 static CODECS: LazyLock<CodecRegistry> = LazyLock::new(|| {
@@ -65,11 +66,11 @@ impl Source {
             return Err(DecodeError::NotAudio { found });
         }
 
-        let stream = MediaSourceStream::new(Box::new(file), Default::default());
+        let stream = MediaSourceStream::new(Box::new(file), MediaSourceStreamOptions::default());
         let reader = symphonia::default::get_probe()
             .probe(&Hint::new(), stream, FormatOptions::default(), MetadataOptions::default())
             .map_err(|error| match error {
-                Error::Unsupported(_) => DecodeError::NotAudio { found: sniff::unknown(&head) },
+                Error::Unsupported(detail) => unrecognised(&head, detail),
                 other => failure(path, &other),
             })?;
         let (track, decoder) = decoder_for(reader.as_ref())?;
@@ -129,8 +130,11 @@ impl Source {
                 Ok(buffer) => {
                     self.good_packets += 1;
                     let (rate, channels) = (buffer.spec().rate(), buffer.num_planes());
-                    if buffer.frames() == 0 || channels == 0 || rate == 0 {
+                    if buffer.frames() == 0 || channels == 0 {
                         continue;
+                    }
+                    if !RATES.contains(&rate) {
+                        return Err(ResampleError::Rate(rate).into());
                     }
                     buffer.copy_to_vec_interleaved(&mut self.interleaved);
                     mix(&self.interleaved, channels, mono);
@@ -252,8 +256,21 @@ fn mix(interleaved: &[f32], channels: usize, mono: &mut Vec<f32>) {
     }));
 }
 
-/// A demuxer's or decoder's fatal error in our terms.
+/// A file in which no demuxer found what it needs.
+fn unrecognised(head: &[u8], detail: &str) -> DecodeError {
+    let Some(container) = sniff::container(head) else {
+        return DecodeError::NotAudio { found: sniff::unknown(head) };
+    };
+    tracing::debug!(container, detail, "the container cannot be read");
+    DecodeError::damaged(format!(
+        "its {container} header is incomplete, or of a kind that cannot be read"
+    ))
+}
+
+/// A demuxer's or decoder's fatal error in our terms. What the library says is for
+/// its developers and goes to the log.
 fn failure(path: &Path, error: &Error) -> DecodeError {
+    tracing::debug!(%error, "the recording cannot be decoded");
     match error {
         Error::IoError(error) if error.kind() == ErrorKind::UnexpectedEof => {
             DecodeError::damaged("it ends before any sound")
@@ -262,6 +279,6 @@ fn failure(path: &Path, error: &Error) -> DecodeError {
             DecodeError::io(path, std::io::Error::new(error.kind(), error.to_string()))
         }
         Error::Unsupported(what) => DecodeError::Unsupported { what: (*what).to_owned() },
-        other => DecodeError::damaged(other.to_string()),
+        _ => DecodeError::damaged("its parts do not fit together"),
     }
 }
