@@ -4,7 +4,7 @@
 //! seconds, which makes a short prompt as dear as a long one; [`Whisper`] narrows
 //! the window to the recording (`audio_ctx` of whisper.cpp) and widens it again
 //! when what came out cannot be right. On sentences of 3 to 7 s that makes base.en
-//! four to five times faster.
+//! four times faster.
 
 mod callbacks;
 mod plausible;
@@ -80,8 +80,9 @@ impl Whisper {
         }
         let mut params = WhisperContextParameters::new();
         params.use_gpu(hardware.gpu.is_some()).gpu_device(hardware.gpu.unwrap_or(0) as i32);
-        // Beside being quicker on a GPU, it is what keeps narrow windows right: without
-        // it whisper.cpp attends to memory beyond a window that is no multiple of 256.
+        // Quicker on a GPU. On a CPU it costs up to a fifth, but narrow windows come out
+        // better: base.en got 1 of 70 words wrong with it and 14 without, because it wrote
+        // one sentence twice.
         params.flash_attn(true);
         let context = WhisperContext::new_with_params(model, params)
             .map_err(|error| EngineError::load(what, error))?;
@@ -176,9 +177,9 @@ impl Whisper {
         } else {
             &audio.samples
         };
-        // A new state takes some 30 ms. In an old one whisper.cpp would attend to what
-        // the last recording left behind the end of a window that is not a multiple of
-        // 256 positions, and the same recording would not always give the same text.
+        // A new state takes some 30 ms. Flash attention reads the window up to the next
+        // multiple of 256 positions, and in an old state finds there what the last
+        // recording left: the same recording would not always give the same text.
         let failed = |error| EngineError::run("Transcribing", error);
         let mut state = self.context.create_state().map_err(failed)?;
         let result = state.full(params, samples);

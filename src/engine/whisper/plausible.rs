@@ -70,7 +70,7 @@ impl Loudness {
         let threshold = powers.iter().copied().fold(0.0, f32::max) / 316.0;
         let is_loud = |power: &f32| *power > threshold;
         let loud_frames = powers.iter().filter(|power| is_loud(power)).count();
-        let end = powers.iter().rposition(|power| is_loud(power)).map_or(0, |last| last + 1);
+        let end = powers.iter().rposition(is_loud).map_or(0, |last| last + 1);
         Self {
             loud_seconds: loud_frames as f64 * FRAME_MS as f64 / 1000.0,
             last_loud_ms: end as u64 * FRAME_MS,
