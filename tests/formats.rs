@@ -270,7 +270,7 @@ fn what_is_no_recording_is_called_by_its_name() {
         ("archive.ogg", &zip, "a ZIP archive"),
         ("picture.webm", &png, "a PNG picture"),
         ("notes.m4a", &b"Remember the milk.\n".repeat(200), "a text"),
-        ("zeros.flac", &[0; 100_000], "a file of zeros"),
+        ("zeros.flac", &[0; 10_000], "a file of zeros"),
         ("one-byte.wav", b"\x01", "data of no known kind"),
     ];
     for (name, bytes, found) in cases {

@@ -7,7 +7,7 @@ use std::sync::mpsc;
 use std::time::Duration;
 
 use mega_pipeline::engine::{Cancel, Progress};
-use mega_pipeline::jobs::{JobState, Recovered, Worker};
+use mega_pipeline::jobs::{EventHub, JobState, JobStore, Recovered, Worker};
 use mega_pipeline::stage::{
     Artifact, Artifacts, ErrorCode, Stage, StageContext, StageError, StageKind, StageOutput,
     Timing, stub,
@@ -297,9 +297,8 @@ async fn files_without_a_row_are_removed_and_foreign_files_are_left_alone() {
 async fn a_second_process_on_the_same_folder_is_refused() {
     let dir = tempfile::tempdir().unwrap();
     let _store = open(dir.path()).await;
-    let error = mega_pipeline::jobs::JobStore::open(dir.path(), Default::default())
-        .await
-        .expect_err("the folder is taken");
+    let error =
+        JobStore::open(dir.path(), EventHub::default()).await.expect_err("the folder is taken");
     assert!(error.to_string().contains("in use by another mega-pipeline"), "{error}");
 }
 

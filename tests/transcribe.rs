@@ -14,8 +14,7 @@ use support::{hardware, model_file, undisturbed};
 
 /// Word error rate on the LibriVox clips.
 fn word_error_rate(model: &str, file: &str) -> f64 {
-    let mut whisper =
-        Whisper::load(&model_file(model, file), &hardware()).expect("the model loads");
+    let whisper = Whisper::load(&model_file(model, file), &hardware()).expect("the model loads");
     let (mut errors, mut words, started) = (0, 0, Instant::now());
     for clip in librivox() {
         let audio = decode(&clip.path, &DecodeLimits::default()).expect("a clip is decoded");
@@ -63,7 +62,7 @@ fn a_recording_shorter_than_a_second_is_read_all_the_same() {
 fn a_canceled_transcription_stops_and_the_engine_can_go_on() {
     let clip = &librivox()[0];
     let audio = decode(&clip.path, &DecodeLimits::default()).unwrap();
-    let mut whisper = tiny();
+    let whisper = tiny();
     let cancel = Cancel::default();
     cancel.cancel();
     let control = Control { cancel: &cancel, progress: &|_| {} };

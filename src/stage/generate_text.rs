@@ -7,7 +7,7 @@ use super::{
     Artifact, Artifacts, ErrorCode, Stage, StageContext, StageError, StageKind, StageOutput, Timing,
 };
 use crate::engine::llm::{ChatMessage, GenerateOptions};
-use crate::text::templates;
+use crate::text::{prose, templates};
 
 /// Text generation with a GGUF model.
 pub struct GenerateText {
@@ -58,7 +58,7 @@ impl Stage for GenerateText {
             top_p: ctx.options.top_p,
             repeat_penalty: ctx.options.repeat_penalty,
             seed: ctx.options.seed,
-            stop: Vec::new(),
+            stop: template.stop.iter().map(ToString::to_string).collect(),
         };
         let generation = lock(&llm.engine)?.generate(&messages, &options, &ctx.control, |_| {})?;
         let timing = Timing {
@@ -69,6 +69,6 @@ impl Stage for GenerateText {
             model: llm.model.clone(),
             ..Timing::default()
         };
-        Ok(StageOutput { artifact: Artifact::Text(generation.text), timing })
+        Ok(StageOutput { artifact: Artifact::Text(prose::tidy(&generation.text)), timing })
     }
 }
