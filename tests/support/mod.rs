@@ -3,6 +3,7 @@
 
 pub mod drive;
 pub mod jobs;
+pub mod process;
 pub mod sound;
 pub mod speech;
 pub mod web;

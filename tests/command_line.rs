@@ -1,0 +1,161 @@
+//! The program as a script meets it: names, exit codes and messages, without models.
+
+mod support;
+
+use std::net::TcpListener;
+use std::process::Output;
+
+use support::process::{Server, mega, run};
+
+const SAMPLE: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/samples/prompt.flac");
+
+fn stderr(output: &Output) -> String {
+    String::from_utf8_lossy(&output.stderr).into_owned()
+}
+
+fn stdout(output: &Output) -> String {
+    String::from_utf8_lossy(&output.stdout).into_owned()
+}
+
+#[test]
+fn a_stub_run_writes_the_files_that_scripts_rely_on() {
+    let dir = tempfile::tempdir().unwrap();
+    let output = run(mega(dir.path()).args(["run", SAMPLE, "--stub", "--out", "out"]));
+    assert!(output.status.success(), "{}", stderr(&output));
+    let mut names: Vec<String> = std::fs::read_dir(dir.path().join("out"))
+        .unwrap()
+        .map(|entry| entry.unwrap().file_name().to_string_lossy().into_owned())
+        .collect();
+    names.sort();
+    assert_eq!(
+        names,
+        [
+            "job.json",
+            "prompt.flac",
+            "speech.en.wav",
+            "speech.fr.wav",
+            "text.txt",
+            "transcript.txt",
+            "translation.fr.txt"
+        ]
+    );
+    // Standard error is no terminal here: plain lines, no bars.
+    let told = stderr(&output);
+    assert!(told.contains("transcribe_audio: started") && !told.contains('\u{1b}'), "{told}");
+}
+
+#[test]
+fn one_stage_runs_alone_on_its_kind_of_input() {
+    let dir = tempfile::tempdir().unwrap();
+    std::fs::write(dir.path().join("notes.txt"), "Hello there.").unwrap();
+    let output = run(mega(dir.path()).args([
+        "run",
+        "notes.txt",
+        "--stub",
+        "--only",
+        "translate_text",
+        "--target",
+        "pt",
+        "--out",
+        "out",
+    ]));
+    assert!(output.status.success(), "{}", stderr(&output));
+    let translation = std::fs::read_to_string(dir.path().join("out/translation.pt.txt")).unwrap();
+    assert!(translation.contains("Hello there."), "{translation}");
+    assert!(!dir.path().join("out/job.json").exists());
+}
+
+#[test]
+fn a_missing_recording_is_named() {
+    let dir = tempfile::tempdir().unwrap();
+    let output = run(mega(dir.path()).args(["run", "gone.wav", "--stub"]));
+    assert_eq!(output.status.code(), Some(1));
+    assert!(stderr(&output).contains("gone.wav"), "{}", stderr(&output));
+}
+
+#[test]
+fn an_unknown_setting_ends_with_code_2_and_names_the_nearest() {
+    let dir = tempfile::tempdir().unwrap();
+    let output = run(mega(dir.path()).arg("config").env("MEGA_LISTN", "x"));
+    assert_eq!(output.status.code(), Some(2));
+    assert!(stderr(&output).contains("did you mean `MEGA_LISTEN`?"), "{}", stderr(&output));
+}
+
+#[test]
+fn config_prints_every_value_with_its_origin() {
+    let dir = tempfile::tempdir().unwrap();
+    std::fs::write(dir.path().join("mega-pipeline.toml"), "threads = 1\n").unwrap();
+    let output = run(mega(dir.path()).args(["config", "--json", "--listen", "127.0.0.1:9"]));
+    let config: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
+    assert_eq!(config["threads"]["value"], "1");
+    assert_eq!(config["threads"]["origin"], "mega-pipeline.toml");
+    assert_eq!(config["listen"]["origin"], "flag --listen");
+    assert_eq!(config["offline"]["origin"], "environment MEGA_OFFLINE");
+    assert_eq!(config["seed"]["origin"], "default");
+    let plain = run(mega(dir.path()).arg("config"));
+    assert!(stdout(&plain).contains("threads = 1  # mega-pipeline.toml"), "{}", stdout(&plain));
+}
+
+#[test]
+fn a_port_that_is_taken_is_told_with_the_way_out() {
+    let dir = tempfile::tempdir().unwrap();
+    let taken = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = taken.local_addr().unwrap().to_string();
+    let output = run(mega(dir.path()).args(["serve", "--stub", "--listen", &address]));
+    assert_eq!(output.status.code(), Some(1));
+    let told = stderr(&output);
+    assert!(told.contains(&address) && told.contains("--listen"), "{told}");
+}
+
+#[test]
+fn the_first_start_runs_the_bundled_sample_and_the_second_does_not() {
+    let dir = tempfile::tempdir().unwrap();
+    let jobs = |server: &Server| -> Vec<serde_json::Value> {
+        let (status, body) = server.request("GET", "/api/v1/jobs", "", b"");
+        assert_eq!(status, 200);
+        let list: serde_json::Value = serde_json::from_slice(&body).unwrap();
+        list["jobs"].as_array().unwrap().clone()
+    };
+    for _ in 0..2 {
+        let server = Server::start(dir.path(), &["--stub", "--sample"]);
+        let list = jobs(&server);
+        assert_eq!(list.len(), 1);
+        let job = server.finished(list[0]["id"].as_str().unwrap());
+        assert_eq!(job["state"], "succeeded");
+        assert_eq!(server.terminate(), Some(0));
+    }
+}
+
+#[test]
+fn a_second_server_on_the_same_data_is_refused() {
+    let dir = tempfile::tempdir().unwrap();
+    let _first = Server::start(dir.path(), &["--stub"]);
+    let output = run(mega(dir.path()).args(["serve", "--stub", "--listen", "127.0.0.1:0"]));
+    assert_eq!(output.status.code(), Some(1));
+    assert!(stderr(&output).contains("in use by another"), "{}", stderr(&output));
+}
+
+#[test]
+fn missing_models_end_with_code_3_and_the_command_that_mends_it() {
+    let dir = tempfile::tempdir().unwrap();
+    let output =
+        run(mega(dir.path()).args(["run", SAMPLE]).env("MEGA_MODELS_DIR", dir.path().join("none")));
+    assert_eq!(output.status.code(), Some(3), "{}", stderr(&output));
+    assert!(stderr(&output).contains("models pull"), "{}", stderr(&output));
+}
+
+#[test]
+fn completions_are_printed_for_the_shell_that_is_named() {
+    let dir = tempfile::tempdir().unwrap();
+    let output = run(mega(dir.path()).args(["completions", "bash"]));
+    assert!(stdout(&output).contains("mega-pipeline"), "{}", stderr(&output));
+}
+
+#[test]
+fn the_stub_benchmark_has_a_row_for_each_stage() {
+    let dir = tempfile::tempdir().unwrap();
+    let output =
+        run(mega(dir.path()).args(["bench", "stages", SAMPLE, "--stub", "--runs", "1", "--json"]));
+    let rows: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
+    assert_eq!(rows.as_array().unwrap().len(), 5);
+}

@@ -1,0 +1,108 @@
+//! The real `mega-pipeline` program, started as a user would.
+
+use std::io::{BufRead, BufReader, Read, Write};
+use std::net::TcpStream;
+use std::path::Path;
+use std::process::{Child, Command, Output, Stdio};
+
+/// The program with its data in `dir`, no configuration of the user's, and the tests' weights.
+pub fn mega(dir: &Path) -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_mega-pipeline"));
+    command
+        .current_dir(dir)
+        .env("MEGA_DATA_DIR", dir.join("data"))
+        .env("MEGA_MODELS_DIR", super::models_dir())
+        .env("MEGA_OFFLINE", "true");
+    command
+}
+
+/// What the program printed and its exit code.
+pub fn run(command: &mut Command) -> Output {
+    command.stdin(Stdio::null()).output().expect("the program starts")
+}
+
+/// A running server, killed when it goes out of scope.
+pub struct Server {
+    child: Child,
+    /// Such as `127.0.0.1:34567`.
+    pub address: String,
+}
+
+impl Server {
+    /// Starts `serve` with `arguments` on a free port and waits until it listens.
+    pub fn start(dir: &Path, arguments: &[&str]) -> Self {
+        let mut child = mega(dir)
+            .args(["serve", "--listen", "127.0.0.1:0"])
+            .args(arguments)
+            .stdout(Stdio::piped())
+            .stderr(Stdio::inherit())
+            .spawn()
+            .expect("the program starts");
+        let mut line = String::new();
+        let stdout = child.stdout.take().expect("standard output is a pipe");
+        BufReader::new(stdout).read_line(&mut line).expect("the server says where it is");
+        let address = line.split("http://").nth(1).and_then(|rest| rest.split('/').next());
+        let address = address.unwrap_or_else(|| panic!("no address in {line:?}")).to_owned();
+        Self { child, address }
+    }
+
+    /// Sends a request and returns status and body.
+    pub fn request(&self, method: &str, path: &str, kind: &str, body: &[u8]) -> (u16, Vec<u8>) {
+        let mut stream = TcpStream::connect(&self.address).expect("the server listens");
+        let head = format!(
+            "{method} {path} HTTP/1.1\r\nHost: {}\r\nConnection: close\r\nContent-Type: {kind}\r\n\
+             Content-Length: {}\r\n\r\n",
+            self.address,
+            body.len()
+        );
+        stream.write_all(head.as_bytes()).expect("the request is sent");
+        stream.write_all(body).expect("the body is sent");
+        let mut answer = Vec::new();
+        stream.read_to_end(&mut answer).expect("an answer comes");
+        let end = answer.windows(4).position(|bytes| bytes == b"\r\n\r\n").expect("a header") + 4;
+        let head = String::from_utf8_lossy(&answer[..end]).into_owned();
+        let status = head.split(' ').nth(1).and_then(|code| code.parse().ok()).expect("a status");
+        let body = answer.split_off(end);
+        let chunked = head.to_lowercase().contains("transfer-encoding: chunked");
+        (status, if chunked { join_chunks(&body) } else { body })
+    }
+
+    /// Follows a job's events to their end and returns the job.
+    pub fn finished(&self, id: &str) -> serde_json::Value {
+        // The event stream ends with the job.
+        let (status, _) = self.request("GET", &format!("/api/v1/jobs/{id}/events"), "", b"");
+        assert_eq!(status, 200);
+        let (status, body) = self.request("GET", &format!("/api/v1/jobs/{id}"), "", b"");
+        assert_eq!(status, 200);
+        serde_json::from_slice(&body).expect("JSON")
+    }
+
+    /// Asks the server to stop, as a supervisor would, and returns its exit code.
+    pub fn terminate(mut self) -> Option<i32> {
+        let id = self.child.id().to_string();
+        let sent = Command::new("kill").args(["-TERM", &id]).status().expect("kill starts");
+        assert!(sent.success());
+        self.child.wait().expect("the server ends").code()
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+fn join_chunks(mut body: &[u8]) -> Vec<u8> {
+    let mut joined = Vec::new();
+    while let Some(end) = body.windows(2).position(|bytes| bytes == b"\r\n") {
+        let size = String::from_utf8_lossy(&body[..end]);
+        let size = usize::from_str_radix(size.trim(), 16).expect("the size of a chunk");
+        joined.extend_from_slice(&body[end + 2..end + 2 + size]);
+        body = &body[end + 2 + size + 2..];
+        if size == 0 {
+            break;
+        }
+    }
+    joined
+}
