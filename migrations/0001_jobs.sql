@@ -15,8 +15,6 @@ CREATE TABLE jobs (
     error_message TEXT
 ) STRICT;
 
-CREATE INDEX jobs_unfinished ON jobs (created_ms, id) WHERE state IN ('queued', 'running');
-
 -- One row a stage of a job, made when the stage becomes due.
 CREATE TABLE stage_runs (
     job_id        TEXT    NOT NULL REFERENCES jobs (id) ON DELETE CASCADE,
@@ -30,7 +28,8 @@ CREATE TABLE stage_runs (
     PRIMARY KEY (job_id, stage)
 ) STRICT, WITHOUT ROWID;
 
-CREATE INDEX stage_runs_due ON stage_runs (due_ms) WHERE state IN ('queued', 'running');
+-- What the worker looks for; stays small however long the history.
+CREATE INDEX stage_runs_queued ON stage_runs (job_id) WHERE state = 'queued';
 
 -- What a stage made. The file lies in the job's folder; it is written, synced
 -- and renamed before its row is.
