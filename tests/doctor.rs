@@ -25,9 +25,9 @@ fn check<'a>(checks: &'a [Value], name: &str) -> &'a Value {
 /// A models folder of its own that links to the real files, so that one can be broken.
 fn linked_models(dir: &Path) -> std::path::PathBuf {
     let copy = dir.join("models");
-    std::fs::create_dir(&copy).unwrap();
-    for entry in std::fs::read_dir(models_dir()).unwrap().flatten() {
-        std::os::unix::fs::symlink(entry.path(), copy.join(entry.file_name())).unwrap();
+    std::fs::create_dir(&copy).expect("a new folder");
+    for entry in std::fs::read_dir(models_dir()).expect("the tests' models").flatten() {
+        std::os::unix::fs::symlink(entry.path(), copy.join(entry.file_name())).expect("a link");
     }
     copy
 }
@@ -35,9 +35,9 @@ fn linked_models(dir: &Path) -> std::path::PathBuf {
 /// Replaces the link to a model's folder by a folder with copies of its files.
 fn unlink(models: &Path, model: &str) -> std::path::PathBuf {
     let folder = models.join(model);
-    std::fs::remove_file(&folder).unwrap();
+    std::fs::remove_file(&folder).expect("a link");
     let copied = Command::new("cp").arg("-a").arg(models_dir().join(model)).arg(&folder).status();
-    assert!(copied.unwrap().success());
+    assert!(copied.expect("cp starts").success());
     folder
 }
 

@@ -2,14 +2,10 @@
 
 mod support;
 
-use std::path::Path;
-
-use mega_pipeline::audio::resample::Resampler;
 use mega_pipeline::audio::{Audio, SPEECH_RATE, read_wav};
-use mega_pipeline::engine::whisper::Whisper;
 use support::process::{Server, mega, run};
 use support::speech::word_errors;
-use support::{hardware, model_file, undisturbed};
+use support::voices::Listener;
 
 /// What the sample says.
 const PROMPT: &str = include_str!("../samples/prompt.txt");
@@ -20,19 +16,6 @@ const SMALL: [(&str, &str); 2] = [
     ("MEGA_MODEL_SPEECH_TO_TEXT", "whisper-tiny"),
     ("MEGA_MODEL_TEXT_GENERATION", "smollm2-135m-instruct"),
 ];
-
-/// What whisper-tiny hears in a WAV file of ours.
-fn heard(path: &Path, language: &str) -> String {
-    let audio = read_wav(path).expect("a WAV file");
-    let mut samples = Vec::new();
-    let mut resampler = Resampler::new(audio.sample_rate, SPEECH_RATE).expect("a usual rate");
-    resampler.push(&audio.samples, &mut samples).expect("the sound is resampled");
-    resampler.finish(&mut samples).expect("the sound is resampled");
-    let audio = Audio { sample_rate: SPEECH_RATE, samples };
-    let whisper = Whisper::load(&model_file("whisper-tiny", "ggml-tiny.bin"), &hardware())
-        .expect("the model loads");
-    undisturbed(|it| whisper.transcribe(&audio, Some(language), it)).expect("there is speech").text
-}
 
 fn word_error_rate(reference: &str, hypothesis: &str) -> f64 {
     let (errors, words) = word_errors(reference, hypothesis);
@@ -63,9 +46,12 @@ fn the_command_line_writes_every_result_and_the_speech_can_be_understood() {
     let translation = read("translation.pt.txt");
     assert!(!translation.trim().is_empty() && translation != text, "{translation}");
 
-    let english = heard(&out.join("speech.en.wav"), "en");
+    let listener = Listener::multilingual();
+    let hear =
+        |name: &str, language: &str| listener.hear(&read_wav(&out.join(name)).unwrap(), language);
+    let english = hear("speech.en.wav", "en");
     assert!(word_error_rate(&text, &english) < 0.3, "{text}\n{english}");
-    let portuguese = heard(&out.join("speech.pt.wav"), "pt");
+    let portuguese = hear("speech.pt.wav", "pt");
     assert!(word_error_rate(&translation, &portuguese) < 0.5, "{translation}\n{portuguese}");
 
     let job: serde_json::Value = serde_json::from_str(&read("job.json")).unwrap();
@@ -79,13 +65,17 @@ fn the_command_line_writes_every_result_and_the_speech_can_be_understood() {
 #[test]
 fn a_recording_sent_by_http_comes_back_as_two_texts_and_two_voices() {
     let dir = tempfile::tempdir().unwrap();
-    // SAFETY: this binary's tests run one after another, and nothing else reads these.
-    for (name, value) in SMALL {
-        unsafe { std::env::set_var(name, value) };
-    }
-    let server = Server::start(dir.path(), &["--set", "max_tokens=40"]);
+    let server = Server::start(
+        dir.path(),
+        &[
+            "--set=max_tokens=40",
+            "--set=target=pt",
+            "--set=model.speech-to-text=whisper-tiny",
+            "--set=model.text-generation=smollm2-135m-instruct",
+        ],
+    );
     let sample = std::fs::read(SAMPLE).unwrap();
-    let (status, body) = server.request("POST", "/api/v1/jobs?target=pt", "audio/flac", &sample);
+    let (status, body) = server.request("POST", "/api/v1/jobs", "audio/flac", &sample);
     assert_eq!(status, 202, "{}", String::from_utf8_lossy(&body));
     let accepted: serde_json::Value = serde_json::from_slice(&body).unwrap();
     let id = accepted["id"].as_str().unwrap();

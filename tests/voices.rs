@@ -7,31 +7,15 @@ use std::time::Instant;
 use mega_pipeline::audio::Audio;
 use mega_pipeline::engine::kokoro::{Kokoro, KokoroModel};
 use mega_pipeline::engine::phonemes::{self, TIE};
-use mega_pipeline::engine::piper::Piper;
 use mega_pipeline::engine::vad::Vad;
 use mega_pipeline::engine::{EngineError, Hardware, Voice};
+use support::voices::{kokoro, piper};
 use support::{model_file, models_dir, start_speech};
 
 const HARDWARE: Hardware = Hardware { threads: 2, gpu: None };
 const ENGLISH: &str = "A container image holds a program together with everything it needs to run.";
 const FRENCH: &str = "Une image de conteneur réunit un programme et tout ce qu’il lui faut.";
 const PORTUGUESE: &str = "Uma imagem de contêiner reúne um programa e tudo de que ele precisa.";
-
-fn piper() -> Piper {
-    start_speech();
-    let model = "piper-en_US-joe-medium";
-    let onnx = model_file(model, "en_US-joe-medium.onnx");
-    let config = model_file(model, "en_US-joe-medium.onnx.json");
-    Piper::load(&onnx, &config, &HARDWARE).expect("the voice loads")
-}
-
-fn kokoro(voice: &str, language: &str) -> Kokoro {
-    start_speech();
-    let onnx = model_file("kokoro-82m-q8", "model_quantized.onnx");
-    let config = model_file("kokoro-config", "config.json");
-    let style = model_file(&format!("kokoro-voice-{voice}"), &format!("{voice}.bin"));
-    Kokoro::load(&onnx, &config, &style, language, &HARDWARE).expect("the voice loads")
-}
 
 /// Says `sentence` twice, checks the promise of [`Voice::say`] and that it took
 /// `seconds` of sound; prints what it cost cold and warm.

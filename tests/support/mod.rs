@@ -6,6 +6,7 @@ pub mod jobs;
 pub mod process;
 pub mod sound;
 pub mod speech;
+pub mod voices;
 pub mod web;
 
 use std::path::PathBuf;

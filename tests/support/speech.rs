@@ -44,7 +44,7 @@ fn clip(dir: &Path, number: &str, sha256: &str) -> Clip {
 }
 
 /// Word errors (substitutions, insertions, deletions) between two texts, and the words
-/// of the reference. Case and punctuation do not count, and "mr." is "mister".
+/// of the reference. Case and punctuation do not count, "mr." is "mister" and "dr." "doctor".
 pub fn word_errors(reference: &str, hypothesis: &str) -> (usize, usize) {
     let (reference, hypothesis) = (words(reference), words(hypothesis));
     let mut row: Vec<usize> = (0..=hypothesis.len()).collect();
@@ -62,10 +62,12 @@ pub fn word_errors(reference: &str, hypothesis: &str) -> (usize, usize) {
 
 fn words(text: &str) -> Vec<String> {
     text.to_lowercase()
+        .replace('’', "'")
         .split(|c: char| !c.is_alphanumeric() && c != '\'')
         .filter(|word| !word.is_empty())
         .map(|word| match word {
             "mr" => "mister".to_owned(),
+            "dr" => "doctor".to_owned(),
             word => word.to_owned(),
         })
         .collect()
