@@ -1,5 +1,7 @@
 //! Logging: human lines or JSON, to standard error.
 
+use std::io::IsTerminal;
+
 use tracing_subscriber::EnvFilter;
 
 use crate::config::ConfigError;
@@ -19,7 +21,10 @@ pub fn init(settings: &Settings) -> Result<(), ConfigError> {
                 why: error.to_string(),
             }
         })?;
-    let builder = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
+    let builder = tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_writer(std::io::stderr)
+        .with_ansi(std::io::stderr().is_terminal());
     // A global subscriber that is already set belongs to a test; it stays.
     let _ = match settings.log_format {
         LogFormat::Human => builder.with_target(false).try_init(),

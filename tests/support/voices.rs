@@ -27,21 +27,27 @@ pub fn kokoro(voice: &str, language: &str) -> Kokoro {
 }
 
 /// A Whisper model that writes down what a voice said.
-pub struct Listener(Whisper);
+pub struct Listener {
+    whisper: Whisper,
+    /// Samples that a recording is filled up to with silence.
+    window: usize,
+}
 
 impl Listener {
     /// The small English model.
     pub fn english() -> Self {
-        Self::load("whisper-base.en", "ggml-base.en.bin")
+        Self::load("whisper-base.en", "ggml-base.en.bin", 0)
     }
 
-    /// The smallest model of many languages.
+    /// The smallest model of many languages. It judges a voice fairly only through the
+    /// window of 30 s that it was trained on; with less it mishears French.
     pub fn multilingual() -> Self {
-        Self::load("whisper-tiny", "ggml-tiny.bin")
+        Self::load("whisper-tiny", "ggml-tiny.bin", 30 * SPEECH_RATE as usize)
     }
 
-    fn load(model: &str, file: &str) -> Self {
-        Self(Whisper::load(&model_file(model, file), &hardware()).expect("the model loads"))
+    fn load(model: &str, file: &str, window: usize) -> Self {
+        let whisper = Whisper::load(&model_file(model, file), &hardware());
+        Self { whisper: whisper.expect("the model loads"), window }
     }
 
     /// What is said in `audio`, which may have any sample rate.
@@ -51,8 +57,9 @@ impl Listener {
             Resampler::new(audio.sample_rate, SPEECH_RATE).expect("a usual sample rate");
         resampler.push(&audio.samples, &mut samples).expect("the sound is resampled");
         resampler.finish(&mut samples).expect("the sound is resampled");
+        samples.resize(samples.len().max(self.window), 0.0);
         let audio = Audio { sample_rate: SPEECH_RATE, samples };
-        let heard = undisturbed(|it| self.0.transcribe(&audio, Some(language), it));
+        let heard = undisturbed(|it| self.whisper.transcribe(&audio, Some(language), it));
         heard.expect("there is speech").text
     }
 }
