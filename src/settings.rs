@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use crate::config::{Config, ConfigError, MODEL, ROLES};
 use crate::engine::Hardware;
+use crate::jobs::Retention;
 use crate::stage::JobOptions;
 use crate::text::templates;
 
@@ -40,6 +41,16 @@ pub struct Settings {
     pub max_upload_bytes: u64,
     /// Longest recording that is taken.
     pub max_audio_s: u64,
+    /// Jobs that run side by side.
+    pub workers: usize,
+    /// Most jobs that may wait.
+    pub max_queued: u32,
+    /// Below this much free disk, nothing new is begun.
+    pub min_free_bytes: u64,
+    /// How often a stage is started before a failure that could pass counts as final.
+    pub max_attempts: u32,
+    /// How much history is kept.
+    pub retention: Retention,
     /// How long a running stage may go on after a stop.
     pub shutdown_grace: Duration,
     /// What is logged, in the form of `tracing_subscriber::EnvFilter`.
@@ -65,6 +76,15 @@ impl Settings {
             defaults: defaults(config)?,
             max_upload_bytes: number(config, "max_upload_bytes", "a number of bytes")?,
             max_audio_s: number(config, "max_audio_s", "a number of seconds")?,
+            workers: within(config, "workers", 1, 64)?,
+            max_queued: within(config, "max_queued", 1, 1_000_000)?,
+            min_free_bytes: number(config, "min_free_bytes", "a number of bytes")?,
+            max_attempts: within(config, "max_attempts", 1, 100)?,
+            retention: Retention {
+                days: within(config, "retention_days", 0, 36_500)?,
+                max_jobs: number(config, "max_jobs", "a number of jobs")?,
+                max_bytes: number(config, "max_bytes", "a number of bytes")?,
+            },
             shutdown_grace: Duration::from_secs(number(
                 config,
                 "shutdown_grace_s",
@@ -206,6 +226,13 @@ mod tests {
             ("log_format", "xml", "`human` or `json`"),
             ("gpu", "x", "CUDA"),
             ("data_dir", "", "folder"),
+            ("workers", "0", "from 1 to 64"),
+            ("max_queued", "none", "from 1 to"),
+            ("min_free_bytes", "-1", "bytes"),
+            ("max_attempts", "0", "from 1 to 100"),
+            ("retention_days", "-1", "from 0 to"),
+            ("max_jobs", "x", "jobs"),
+            ("max_bytes", "x", "bytes"),
         ] {
             let error = with(key, text).unwrap_err().to_string();
             assert!(error.starts_with("flag --set"), "{error}");

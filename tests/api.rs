@@ -5,7 +5,7 @@ mod support;
 use axum::body::{Body, Bytes};
 use axum::http::{Method, StatusCode, header};
 use futures::StreamExt;
-use mega_pipeline::jobs::{JobId, Readiness, Worker};
+use mega_pipeline::jobs::{JobId, Readiness, Workers};
 use mega_pipeline::stage::{StageKind, stub};
 use serde_json::{Value, json};
 use support::drive::{self, TRANSCRIPT};
@@ -439,7 +439,7 @@ async fn the_events_of_a_job_tell_every_stage_and_every_word_and_end_with_it() {
     let other = site.submit().await;
     // The stream is open before the worker begins, so it holds everything.
     let stream = site.open(request(Method::GET, &format!("/api/v1/jobs/{id}/events"))).await;
-    let worker = Worker::start(site.store.clone(), stub::stages()).expect("a worker");
+    let worker = Workers::start(&site.store, vec![stub::stages()]).expect("a worker");
     let body = axum::body::to_bytes(stream.into_body(), usize::MAX).await.expect("the stream ends");
     let events = messages(std::str::from_utf8(&body).expect("UTF-8"));
     assert_eq!(events[0].1["state"], "queued");

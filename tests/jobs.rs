@@ -7,7 +7,7 @@ use std::sync::mpsc;
 use std::time::Duration;
 
 use mega_pipeline::engine::{Cancel, Progress};
-use mega_pipeline::jobs::{EventHub, JobState, JobStore, Recovered, Worker};
+use mega_pipeline::jobs::{EventHub, JobState, JobStore, Recovered, StoreOptions, Workers};
 use mega_pipeline::stage::{
     Artifact, Artifacts, ErrorCode, Stage, StageContext, StageError, StageKind, StageOutput,
     Timing, stub,
@@ -65,7 +65,7 @@ fn wait_for_cancel(cancel: &Cancel) -> StageError {
 async fn a_job_goes_through_the_five_stages_in_order_and_keeps_every_result() {
     let dir = tempfile::tempdir().unwrap();
     let store = open(dir.path()).await;
-    let worker = Worker::start(store.clone(), stub::stages()).unwrap();
+    let worker = Workers::start(&store, vec![stub::stages()]).unwrap();
     let id = submit(&store).await;
     let job = ended(&store, id).await;
     worker.stop(GRACE).await;
@@ -89,7 +89,7 @@ async fn jobs_run_in_the_order_in_which_they_were_accepted() {
     for _ in 0..5 {
         ids.push(submit(&store).await);
     }
-    let worker = Worker::start(store.clone(), stub::stages()).unwrap();
+    let worker = Workers::start(&store, vec![stub::stages()]).unwrap();
     let mut finished = Vec::new();
     for &id in &ids {
         finished.push(ended(&store, id).await.finished_ms);
@@ -105,7 +105,7 @@ async fn a_failed_stage_ends_the_job_with_its_code_and_sentence() {
     let stages = with(StageKind::TranscribeAudio, |_, _| {
         Err(StageError::new(ErrorCode::NoSpeech, "No speech was found."))
     });
-    let worker = Worker::start(store.clone(), stages).unwrap();
+    let worker = Workers::start(&store, vec![stages]).unwrap();
     let job = ended(&store, submit(&store).await).await;
     worker.stop(GRACE).await;
 
@@ -126,7 +126,7 @@ async fn a_panic_in_a_stage_fails_its_job_and_the_worker_goes_on() {
         assert!(!std::mem::take(&mut first), "secret detail");
         Ok(text("second job"))
     });
-    let worker = Worker::start(store.clone(), stages).unwrap();
+    let worker = Workers::start(&store, vec![stages]).unwrap();
     let failed = ended(&store, submit(&store).await).await;
     let fine = ended(&store, submit(&store).await).await;
     worker.stop(GRACE).await;
@@ -146,7 +146,7 @@ async fn a_running_job_is_canceled_inside_its_stage() {
         started.send(()).unwrap();
         Err(wait_for_cancel(ctx.control.cancel))
     });
-    let worker = Worker::start(store.clone(), stages).unwrap();
+    let worker = Workers::start(&store, vec![stages]).unwrap();
     let id = submit(&store).await;
     tokio::task::spawn_blocking(move || wait_started.recv()).await.unwrap().unwrap();
     assert!(store.cancel(id).await.unwrap());
@@ -180,7 +180,7 @@ async fn deleting_a_running_job_leaves_neither_rows_nor_files() {
         wait_go.recv().unwrap();
         Ok(text("too late"))
     });
-    let worker = Worker::start(store.clone(), stages).unwrap();
+    let worker = Workers::start(&store, vec![stages]).unwrap();
     let id = submit(&store).await;
     tokio::task::spawn_blocking(move || wait_started.recv()).await.unwrap().unwrap();
     assert!(store.delete(id).await.unwrap());
@@ -201,7 +201,7 @@ async fn a_stage_that_outlives_the_grace_period_runs_again_at_the_next_start() {
             started.send(()).unwrap();
             Err(wait_for_cancel(ctx.control.cancel))
         });
-        let worker = Worker::start(store.clone(), stages).unwrap();
+        let worker = Workers::start(&store, vec![stages]).unwrap();
         let id = submit(&store).await;
         tokio::task::spawn_blocking(move || wait_started.recv()).await.unwrap().unwrap();
         worker.stop(Duration::ZERO).await;
@@ -209,11 +209,11 @@ async fn a_stage_that_outlives_the_grace_period_runs_again_at_the_next_start() {
         id
     };
     let store = open(dir.path()).await;
-    let worker = Worker::start(store.clone(), stub::stages()).unwrap();
+    let worker = Workers::start(&store, vec![stub::stages()]).unwrap();
     let job = ended(&store, id).await;
     worker.stop(GRACE).await;
     assert_eq!(job.state, JobState::Succeeded);
-    assert_eq!(job.stage(StageKind::TranslateText).unwrap().attempt, 2);
+    assert_eq!(job.stage(StageKind::TranslateText).unwrap().attempt, 1, "a stop is no failure");
     assert_eq!(job.stage(StageKind::GenerateText).unwrap().attempt, 1, "done is done");
 }
 
@@ -236,13 +236,13 @@ async fn what_a_crash_interrupted_is_queued_again_with_its_attempt_counted() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_stage_that_takes_the_program_down_three_times_is_given_up() {
+async fn a_stage_that_takes_the_program_down_five_times_is_given_up() {
     let dir = tempfile::tempdir().unwrap();
     let id = {
         let store = open(dir.path()).await;
         submit(&store).await
     };
-    for _ in 0..3 {
+    for _ in 0..5 {
         let store = open(dir.path()).await;
         store.recover().await.unwrap();
         store.claim().await.unwrap().unwrap();
@@ -258,19 +258,19 @@ async fn a_stage_that_takes_the_program_down_three_times_is_given_up() {
 async fn a_result_whose_file_is_gone_is_made_again_with_all_that_follows() {
     let dir = tempfile::tempdir().unwrap();
     let store = open(dir.path()).await;
-    let worker = Worker::start(store.clone(), stub::stages()).unwrap();
+    let worker = Workers::start(&store, vec![stub::stages()]).unwrap();
     let id = submit(&store).await;
     ended(&store, id).await;
     worker.stop(GRACE).await;
-    fs::remove_file(store.folder(id).path("generate_text.txt")).unwrap();
+    fs::remove_file(store.folder(id).path("generate_text.v1.txt")).unwrap();
 
     assert_eq!(store.recover().await.unwrap().run_again, 1);
-    let worker = Worker::start(store.clone(), stub::stages()).unwrap();
+    let worker = Workers::start(&store, vec![stub::stages()]).unwrap();
     let job = ended(&store, id).await;
     worker.stop(GRACE).await;
     assert_eq!(job.state, JobState::Succeeded);
     assert_eq!(job.artifacts.len(), 5);
-    assert!(store.folder(id).path("generate_text.txt").is_file());
+    assert!(store.folder(id).path("generate_text.v1.txt").is_file());
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -279,8 +279,8 @@ async fn files_without_a_row_are_removed_and_foreign_files_are_left_alone() {
     let store = open(dir.path()).await;
     let id = submit(&store).await;
     let folder = store.folder(id);
-    fs::write(folder.path("generate_text.txt"), "never recorded").unwrap();
-    fs::write(folder.path("generate_text.txt.tmp"), "half").unwrap();
+    fs::write(folder.path("generate_text.v1.txt"), "never recorded").unwrap();
+    fs::write(folder.path("generate_text.v1.txt.tmp"), "half").unwrap();
     fs::write(folder.path("notes.txt"), "somebody's own").unwrap();
     fs::write(store.incoming_dir().join("abandoned"), "upload").unwrap();
     let orphan = store.folder(mega_pipeline::jobs::JobId::new());
@@ -289,7 +289,7 @@ async fn files_without_a_row_are_removed_and_foreign_files_are_left_alone() {
     assert_eq!(store.recover().await.unwrap().removed, 4);
     assert!(folder.path("notes.txt").is_file());
     assert!(folder.path("prompt.wav").is_file());
-    assert!(!folder.path("generate_text.txt").exists());
+    assert!(!folder.path("generate_text.v1.txt").exists());
     assert!(!orphan.dir().exists());
 }
 
@@ -297,8 +297,9 @@ async fn files_without_a_row_are_removed_and_foreign_files_are_left_alone() {
 async fn a_second_process_on_the_same_folder_is_refused() {
     let dir = tempfile::tempdir().unwrap();
     let _store = open(dir.path()).await;
-    let error =
-        JobStore::open(dir.path(), EventHub::default()).await.expect_err("the folder is taken");
+    let error = JobStore::open(dir.path(), EventHub::default(), StoreOptions::default())
+        .await
+        .expect_err("the folder is taken");
     assert!(error.to_string().contains("in use by another mega-pipeline"), "{error}");
 }
 
@@ -328,7 +329,7 @@ async fn a_page_opened_in_the_middle_of_a_job_can_show_what_was_made_so_far() {
         wait_go.recv().unwrap();
         Ok(text("half a sentence more"))
     });
-    let worker = Worker::start(store.clone(), stages).unwrap();
+    let worker = Workers::start(&store, vec![stages]).unwrap();
     let mut events = store.events().subscribe();
     let id = submit(&store).await;
     tokio::task::spawn_blocking(move || wait_said.recv()).await.unwrap().unwrap();
@@ -353,4 +354,54 @@ async fn a_page_opened_in_the_middle_of_a_job_can_show_what_was_made_so_far() {
         }
     }
     assert_eq!(heard, "half a sentence");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_result_that_was_changed_on_disk_is_found_by_its_hash_and_made_again() {
+    let dir = tempfile::tempdir().unwrap();
+    let store = open(dir.path()).await;
+    let workers = Workers::start(&store, vec![stub::stages()]).unwrap();
+    let id = submit(&store).await;
+    let before = ended(&store, id).await;
+    let path = store.folder(id).path("translate_text.v1.txt");
+    let good = fs::read(&path).unwrap();
+    fs::write(&path, vec![b'x'; good.len()]).unwrap();
+
+    assert_eq!(store.verify_history().await.unwrap(), 1);
+    let after = ended(&store, id).await;
+    workers.stop(GRACE).await;
+    assert_eq!(fs::read(&path).unwrap(), good);
+    assert_eq!(after.artifacts, before.artifacts);
+    let attempts = |stage| after.stage(stage).unwrap().finished_ms;
+    assert_eq!(
+        attempts(StageKind::GenerateText),
+        before.stage(StageKind::GenerateText).unwrap().finished_ms,
+        "what was whole is not made again"
+    );
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn several_workers_share_the_jobs_and_every_stage_runs_once() {
+    let dir = tempfile::tempdir().unwrap();
+    let store = open(dir.path()).await;
+    let runs = std::sync::Arc::new(std::sync::Mutex::new(Vec::new()));
+    let set = || {
+        let runs = std::sync::Arc::clone(&runs);
+        with(StageKind::GenerateText, move |_, _| {
+            runs.lock().unwrap().push(std::thread::current().name().unwrap().to_owned());
+            Ok(text("done"))
+        })
+    };
+    let workers = Workers::start(&store, vec![set(), set(), set()]).unwrap();
+    let mut ids = Vec::new();
+    for _ in 0..30 {
+        ids.push(submit(&store).await);
+    }
+    for id in ids {
+        let job = ended(&store, id).await;
+        assert_eq!(job.state, JobState::Succeeded);
+        assert!(job.stages.iter().all(|run| run.attempt == 1));
+    }
+    workers.stop(GRACE).await;
+    assert_eq!(runs.lock().unwrap().len(), 30);
 }

@@ -6,10 +6,12 @@ use clap::Args;
 use tokio::net::TcpListener;
 
 use crate::error::AppError;
-use crate::jobs::{EventHub, JobStore, NewJob, Worker};
+use crate::jobs::{
+    EventHub, Janitor, JobStore, NewJob, Recovered, StageSet, StoreOptions, Workers,
+};
 use crate::models::ModelStore;
 use crate::settings::Settings;
-use crate::stage::{self, Stage};
+use crate::stage;
 use crate::text::templates;
 use crate::web::{self, AppState, Choice, WebConfig};
 
@@ -43,41 +45,64 @@ async fn serve(args: &ServeArgs, settings: &Settings) -> Result<(), AppError> {
     let address = listener
         .local_addr()
         .map_err(|source| AppError::Listen { address: settings.listen, source })?;
-    let stages: Vec<Box<dyn Stage>> =
-        if args.stub { stage::stub::stages() } else { stage::local(settings)? };
-    let store = JobStore::open(&settings.data_dir, EventHub::default()).await?;
+    let models = ModelStore::open(&settings.models_dir)?;
+    let stages = stages(args, settings, &models);
+    let options = StoreOptions {
+        max_queued: settings.max_queued,
+        min_free_bytes: settings.min_free_bytes,
+        max_attempts: settings.max_attempts,
+        ..StoreOptions::default()
+    };
+    let store = JobStore::open(&settings.data_dir, EventHub::default(), options).await?;
     let recovered = store.recover().await?;
-    if recovered != crate::jobs::Recovered::default() {
+    if recovered != Recovered::default() {
         tracing::info!(?recovered, "put right what the last run left half done");
     }
     if args.sample && store.list(None, 1).await?.is_empty() {
         submit_sample(&store, settings).await?;
     }
-    let worker = Worker::start(store.clone(), stages)?;
-    let state = AppState::new(store, worker.readiness(), offer(args, settings)?);
+    let workers = Workers::start(&store, stages)?;
+    let _janitor = Janitor::start(store.clone(), settings.retention);
+    tokio::spawn(verify_history(store.clone()));
+    let offer = offer(args, settings, &models);
+    let state = AppState::new(store, workers.readiness(), offer);
     println!("Mega Pipeline is at http://{address}/ (stop with Ctrl-C)");
     web::serve(listener, state, interrupted())
         .await
         .map_err(|source| AppError::Listen { address, source })?;
-    tracing::info!("stopping: the running stage may finish");
-    worker.stop(settings.shutdown_grace).await;
+    tracing::info!("stopping: running stages may finish");
+    workers.stop(settings.shutdown_grace).await;
     Ok(())
 }
 
+/// The stages of every worker.
+fn stages(args: &ServeArgs, settings: &Settings, models: &ModelStore) -> Vec<StageSet> {
+    let one = || if args.stub { stage::stub::stages() } else { stage::local(settings, models) };
+    std::iter::repeat_with(one).take(settings.workers).collect()
+}
+
+/// Finds results of earlier jobs that were damaged on disk; their jobs run again.
+async fn verify_history(store: JobStore) {
+    match store.verify_history().await {
+        Ok(0) => {}
+        Ok(jobs) => tracing::warn!(jobs, "results were damaged on disk and are made again"),
+        Err(error) => tracing::error!(%error, "earlier results could not be verified"),
+    }
+}
+
 /// What the page offers and allows.
-fn offer(args: &ServeArgs, settings: &Settings) -> Result<WebConfig, AppError> {
+fn offer(args: &ServeArgs, settings: &Settings, models: &ModelStore) -> WebConfig {
     let choice =
         |value: &str, title: &str| Choice { value: value.to_owned(), title: title.to_owned() };
-    let store = ModelStore::open(&settings.models_dir)?;
     let targets = if args.stub {
         vec![choice("fr", "French"), choice("pt", "Portuguese")]
     } else {
-        let targets = stage::targets(&store);
+        let targets = stage::targets(models);
         targets.iter().map(|language| choice(language.tag, language.english_name)).collect()
     };
     let templates =
         templates::ALL.iter().map(|template| choice(template.name, template.title)).collect();
-    Ok(WebConfig {
+    WebConfig {
         defaults: settings.defaults.clone(),
         targets,
         templates,
@@ -85,9 +110,9 @@ fn offer(args: &ServeArgs, settings: &Settings) -> Result<WebConfig, AppError> {
         notes: if args.stub {
             vec!["Stub stages: no model is used.".to_owned()]
         } else {
-            notes(&store, settings)
+            notes(models, settings)
         },
-    })
+    }
 }
 
 /// Which model serves each role, for the foot of the page.

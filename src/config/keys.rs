@@ -85,6 +85,37 @@ pub fn known_keys() -> Vec<Key> {
             JobOptions::default().repeat_penalty.to_string()
         }),
         Key::new("seed", "Makes texts repeatable.", || JobOptions::default().seed.to_string()),
+        Key::new("workers", "Jobs that run side by side, each with models of its own.", || {
+            "1".to_owned()
+        }),
+        Key::new(
+            "max_queued",
+            "Most jobs that may wait; beyond it recordings are refused.",
+            || "100".to_owned(),
+        ),
+        Key::new(
+            "min_free_bytes",
+            "With less free disk, recordings are refused and jobs wait.",
+            || "500000000".to_owned(),
+        ),
+        Key::new(
+            "max_attempts",
+            "How often a stage is started before a failure that could pass counts as final.",
+            || "3".to_owned(),
+        ),
+        Key::new("retention_days", "Days that an ended job is kept; 0 is for ever.", || {
+            "0".to_owned()
+        }),
+        Key::new(
+            "max_jobs",
+            "Most jobs that are kept, the oldest go first; 0 is no limit.",
+            || "0".to_owned(),
+        ),
+        Key::new(
+            "max_bytes",
+            "Most bytes of recordings and results that are kept; 0 is no limit.",
+            || "0".to_owned(),
+        ),
         Key::new("max_upload_bytes", "Largest recording that is taken.", || "100000000".to_owned()),
         Key::new("max_audio_s", "Longest recording that is taken, in seconds.", || {
             "3600".to_owned()

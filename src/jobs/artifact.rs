@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 use sha2::{Digest, Sha256};
 
 use super::JobError;
+use super::fault::{self, Point};
 use crate::audio;
 use crate::stage::{Artifact, StageKind};
 
@@ -49,11 +50,16 @@ impl JobFolder {
         self.0.join(file)
     }
 
-    /// Writes what `stage` made so that it survives a crash from now on.
+    /// Writes what `stage` made for `version` so that it survives a crash from now on.
     ///
     /// # Errors
     /// When the disk is full or not writable; nothing is left under the final name.
-    pub fn store(&self, stage: StageKind, artifact: &Artifact) -> Result<StoredArtifact, JobError> {
+    pub fn store(
+        &self,
+        stage: StageKind,
+        version: u32,
+        artifact: &Artifact,
+    ) -> Result<StoredArtifact, JobError> {
         let (bytes, extension, media_type, duration_ms) = match artifact {
             Artifact::Transcript(transcript) => {
                 let json = serde_json::to_vec_pretty(transcript)
@@ -67,7 +73,7 @@ impl JobFolder {
                 (audio::wav_bytes(audio), "wav", "audio/wav", Some(audio.duration_ms()))
             }
         };
-        let file = format!("{stage}.{extension}");
+        let file = format!("{stage}.v{version}.{extension}");
         write_durably(&self.0, &file, &bytes)?;
         Ok(StoredArtifact {
             file,
@@ -87,8 +93,10 @@ fn write_durably(dir: &Path, file: &str, bytes: &[u8]) -> Result<(), JobError> {
         let mut out = File::create(&temporary)?;
         out.write_all(bytes)?;
         out.sync_all()?;
+        fault::reach(Point::ArtifactWritten)?;
         fs::rename(&temporary, dir.join(file))?;
-        sync_dir(dir)
+        sync_dir(dir)?;
+        fault::reach(Point::ArtifactRenamed)
     };
     write().map_err(|error| {
         let _ = fs::remove_file(&temporary);
@@ -125,8 +133,8 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let folder = JobFolder::new(dir.path().to_owned());
         let stored =
-            folder.store(StageKind::GenerateText, &Artifact::Text("abc".to_owned())).unwrap();
-        assert_eq!(stored.file, "generate_text.txt");
+            folder.store(StageKind::GenerateText, 1, &Artifact::Text("abc".to_owned())).unwrap();
+        assert_eq!(stored.file, "generate_text.v1.txt");
         assert_eq!(stored.size_bytes, 3);
         // The SHA-256 of "abc" from FIPS 180-2, appendix B.1.
         assert_eq!(
@@ -142,8 +150,9 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let gone = dir.path().join("gone");
         let folder = JobFolder::new(gone.clone());
-        let error =
-            folder.store(StageKind::GenerateText, &Artifact::Text("abc".to_owned())).unwrap_err();
+        let error = folder
+            .store(StageKind::GenerateText, 1, &Artifact::Text("abc".to_owned()))
+            .unwrap_err();
         assert!(matches!(error, JobError::Io { .. }), "{error}");
         assert!(!gone.exists());
     }

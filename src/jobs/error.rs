@@ -33,6 +33,26 @@ pub enum JobError {
         "{0} is in use by another mega-pipeline; stop it, or choose another folder with MEGA_DATA_DIR"
     )]
     InUse(String),
+    /// Too many jobs wait already.
+    #[error("{max_queued} jobs are waiting already, and no more are taken")]
+    QueueFull {
+        /// How many may wait.
+        max_queued: u32,
+    },
+    /// The disk is nearly full.
+    #[error("{free_bytes} bytes of disk are free, and {floor_bytes} are kept free")]
+    LowDisk {
+        /// How much is free.
+        free_bytes: u64,
+        /// How much has to stay free.
+        floor_bytes: u64,
+    },
+    /// The job is not in a state in which that can be done; the sentence says why.
+    #[error("{0}")]
+    NotNow(String),
+    /// The job table was closed while something was still to be done.
+    #[error("the job table is closed")]
+    Closed,
 }
 
 impl JobError {
@@ -47,6 +67,7 @@ impl JobError {
     pub fn is_disk_full(&self) -> bool {
         match self {
             Self::Io { source, .. } => source.kind() == std::io::ErrorKind::StorageFull,
+            Self::LowDisk { .. } => true,
             Self::Database(sqlx::Error::Database(error)) => error.code().as_deref() == Some("13"),
             _ => false,
         }

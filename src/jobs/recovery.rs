@@ -6,8 +6,12 @@ use std::path::Path;
 
 use super::artifact::{TEMPORARY, hash_file};
 use super::store::remove_folder;
-use super::{Job, JobError, JobId, JobState, JobStore};
+use super::{ArtifactRow, JobError, JobFolder, JobId, JobState, JobStore, Run};
 use crate::stage::{StageError, StageKind};
+
+/// A stage run is given up after it was started this often without an end: it
+/// takes the program down with it.
+const MOST_CRASHES: u32 = 5;
 
 /// What recovery found and did.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -29,26 +33,22 @@ impl JobStore {
     /// When the table or the folder cannot be read.
     pub async fn recover(&self) -> Result<Recovered, JobError> {
         let mut recovered = Recovered::default();
-        for (id, stage, too_often) in self.interrupted().await? {
-            if too_often {
+        for (run, attempts) in self.interrupted().await? {
+            if attempts >= MOST_CRASHES {
                 let error = StageError::internal(
-                    format!("{stage} stopped the program several times and was given up."),
+                    format!("{} stopped the program several times and was given up.", run.stage),
                     "the process ended during this stage at every attempt",
                 );
-                self.fail(id, stage, &error).await?;
+                self.fail(run, &error).await?;
                 recovered.given_up += 1;
             } else {
-                self.requeue(id, stage).await?;
+                self.queue_interrupted(run).await?;
                 recovered.queued_again += 1;
             }
         }
         let ids = self.ids().await?;
         for &id in &ids {
-            let Some(job) = self.get(id).await? else { continue };
-            if let Some(stage) = self.damaged(&job) {
-                self.run_again(id, stage).await?;
-                recovered.run_again += 1;
-            }
+            recovered.run_again += usize::from(self.repair_job(id, Check::for_start).await?);
             recovered.removed += self.remove_strays(id).await?;
         }
         recovered.removed += self.remove_folders_without_row(&ids)?;
@@ -56,34 +56,53 @@ impl JobStore {
         Ok(recovered)
     }
 
-    /// The first stage of a job whose file is missing or is not what was recorded.
-    fn damaged(&self, job: &Job) -> Option<StageKind> {
-        // A job that failed or was canceled keeps what it has; it will not run again.
-        if matches!(job.state, JobState::Failed | JobState::Canceled) {
-            return None;
+    /// Hashes the results of all jobs that succeeded, and lets stages run again whose
+    /// result is not what was recorded. It reads everything that is kept, so it runs
+    /// beside the workers and not before them. Returns how many jobs run again.
+    ///
+    /// # Errors
+    /// When the table or the folder cannot be read.
+    pub async fn verify_history(&self) -> Result<usize, JobError> {
+        let mut run_again = 0;
+        for id in self.ids().await? {
+            run_again += usize::from(self.repair_job(id, Check::for_history).await?);
         }
-        let folder = self.folder(job.id);
-        job.artifacts
-            .iter()
-            .find(|artifact| {
-                let path = folder.path(&artifact.file);
-                let size = fs::metadata(&path).map(|metadata| metadata.len());
-                if job.state == JobState::Succeeded {
-                    // Sizes only: hashing a long history would delay every start.
-                    return size.ok() != Some(artifact.size_bytes);
-                }
-                size.ok() != Some(artifact.size_bytes)
-                    || hash_file(&path).ok().as_deref() != Some(artifact.sha256.as_str())
-            })
-            .map(|artifact| artifact.stage)
+        Ok(run_again)
+    }
+
+    /// Lets a job run again from the first stage whose file is not what was recorded;
+    /// damaged files that only an older version shows are forgotten.
+    async fn repair_job(
+        &self,
+        id: JobId,
+        check: fn(JobState) -> Option<Check>,
+    ) -> Result<bool, JobError> {
+        let Some(job) = self.get(id).await? else { return Ok(false) };
+        let Some(check) = check(job.state) else { return Ok(false) };
+        let all = self.artifacts(id).await?;
+        let folder = self.folder(id);
+        let damaged = tokio::task::spawn_blocking(move || {
+            all.into_iter().filter(|artifact| !check.passes(artifact, &folder)).collect::<Vec<_>>()
+        })
+        .await
+        .map_err(|_| JobError::Closed)?;
+        let first = job.artifacts.iter().find(|artifact| damaged.contains(artifact));
+        if let Some(artifact) = first {
+            let run = Run { id, version: job.version, stage: artifact.stage };
+            self.repair(run).await?;
+        }
+        for lost in &damaged {
+            self.forget(Run { id, version: lost.version, stage: lost.stage }).await?;
+        }
+        Ok(first.is_some())
     }
 
     /// Removes files in a job's folder that no row knows.
     async fn remove_strays(&self, id: JobId) -> Result<usize, JobError> {
         let Some(job) = self.get(id).await? else { return Ok(0) };
         let folder = self.folder(id);
-        let known: HashSet<&str> = job
-            .artifacts
+        let artifacts = self.artifacts(id).await?;
+        let known: HashSet<&str> = artifacts
             .iter()
             .map(|artifact| artifact.file.as_str())
             .chain([job.prompt_file.as_str()])
@@ -116,6 +135,38 @@ impl JobStore {
             }
         }
         Ok(removed)
+    }
+}
+
+/// How closely a job's files are compared with what was recorded.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Check {
+    Size,
+    Hash,
+}
+
+impl Check {
+    /// Before the workers start: what will be read by a stage is hashed, history is not,
+    /// because that would delay every start.
+    const fn for_start(state: JobState) -> Option<Self> {
+        match state {
+            JobState::Queued | JobState::Running => Some(Self::Hash),
+            JobState::Succeeded => Some(Self::Size),
+            // It keeps what it has; it will not run again unless somebody asks for it.
+            JobState::Failed | JobState::Canceled => None,
+        }
+    }
+
+    /// Afterwards: everything that succeeded.
+    fn for_history(state: JobState) -> Option<Self> {
+        (state == JobState::Succeeded).then_some(Self::Hash)
+    }
+
+    fn passes(self, artifact: &ArtifactRow, folder: &JobFolder) -> bool {
+        let path = folder.path(&artifact.file);
+        let size = fs::metadata(&path).map(|metadata| metadata.len());
+        size.ok() == Some(artifact.size_bytes)
+            && (self == Self::Size || hash_file(&path).ok().as_ref() == Some(&artifact.sha256))
     }
 }
 

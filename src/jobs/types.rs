@@ -122,6 +122,8 @@ pub struct Job {
     pub id: JobId,
     /// How far it has come.
     pub state: JobState,
+    /// The version that is shown: at first the newest.
+    pub version: u32,
     /// When it was accepted, in milliseconds since the Unix epoch.
     pub created_ms: i64,
     /// When its first stage began.
@@ -137,10 +139,14 @@ pub struct Job {
     pub prompt_type: String,
     /// Length of the prompt in milliseconds, where known.
     pub prompt_ms: Option<u64>,
-    /// What the job asked for.
+    /// Size of the prompt's file.
+    pub prompt_bytes: u64,
+    /// What the version asked for.
     pub options: JobOptions,
     /// Why it failed.
     pub error: Option<JobFailure>,
+    /// All versions, the first one first.
+    pub versions: Vec<Version>,
     /// Stages that are or were due.
     pub stages: Vec<StageRun>,
     /// What the stages made.
@@ -148,6 +154,25 @@ pub struct Job {
 }
 
 impl Job {
+    /// Narrows the runs and artifacts of all versions to what `version` made itself or
+    /// took over from those before it.
+    pub(super) fn show(&mut self, version: u32) {
+        let source = |stage: StageKind| {
+            let mut earlier = self.versions.iter().rev().filter(|it| it.version <= version);
+            earlier.find(|it| it.first_stage <= stage).map(|it| it.version)
+        };
+        let sources: Vec<Option<u32>> = StageKind::ALL.into_iter().map(source).collect();
+        let shown = |stage: StageKind, version| sources[stage as usize] == Some(version);
+        self.stages.retain(|run| shown(run.stage, run.version));
+        self.stages.sort_by_key(|run| run.stage);
+        self.artifacts.retain(|artifact| shown(artifact.stage, artifact.version));
+        self.artifacts.sort_by_key(|artifact| artifact.stage);
+        if let Some(it) = self.versions.iter().find(|it| it.version == version) {
+            self.options = it.options.clone();
+        }
+        self.version = version;
+    }
+
     /// The run of `stage`, once it is due.
     #[must_use]
     pub fn stage(&self, stage: StageKind) -> Option<&StageRun> {
@@ -172,11 +197,35 @@ pub struct JobFailure {
     pub message: String,
 }
 
+/// One run of a job: the first, or a later one from some stage on with other options.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct Version {
+    /// From 1.
+    pub version: u32,
+    /// This stage and those after it were run for this version.
+    pub first_stage: StageKind,
+    /// What it asked for.
+    pub options: JobOptions,
+    /// When it was asked for.
+    pub created_ms: i64,
+}
+
+/// Why the last attempt at a stage failed while another is to come.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct RunFailure {
+    /// For programs.
+    pub code: ErrorCode,
+    /// For the person.
+    pub message: String,
+}
+
 /// One stage of a job.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct StageRun {
     /// Which stage.
     pub stage: StageKind,
+    /// The version that it was run for.
+    pub version: u32,
     /// How far it has come.
     pub state: JobState,
     /// How often it was started.
@@ -189,6 +238,8 @@ pub struct StageRun {
     pub finished_ms: Option<i64>,
     /// What it cost, once it succeeded.
     pub timing: Option<Timing>,
+    /// Why the last attempt failed, while the next one waits for its time.
+    pub error: Option<RunFailure>,
 }
 
 /// What a stage made.
@@ -196,6 +247,8 @@ pub struct StageRun {
 pub struct ArtifactRow {
     /// The stage that made it.
     pub stage: StageKind,
+    /// The version that it was made for.
+    pub version: u32,
     /// File name in the job's folder.
     pub file: String,
     /// Media type, such as `audio/wav`.

@@ -1,4 +1,4 @@
-//! The worker: an OS thread that owns the stages and runs what is due.
+//! The workers: OS threads, each of which owns its stages and runs what is due.
 
 use std::any::Any;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -7,70 +7,65 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 use std::time::Duration;
 
-use serde::Serialize;
 use tokio::runtime::Handle;
 use tokio::sync::watch;
 
-use super::{Claim, Job, JobError, JobFolder, JobStore};
+use super::fault::{self, Point};
+use super::readiness::Board;
+use super::{Claim, Job, JobError, JobFolder, JobStore, Readiness};
 use crate::engine::{Control, Progress};
 use crate::stage::{
     Artifacts, ErrorCode, Stage, StageContext, StageError, StageKind, StageOutput, Timing,
 };
 use crate::text::Transcript;
 
-/// After the job table failed, the worker waits this long before it tries again.
+/// After the job table failed, a worker waits this long before it tries again.
 const TABLE_RETRY: Duration = Duration::from_secs(1);
+/// How often a worker looks whether there is room on the disk again.
+const ROOM_CHECK_MS: i64 = 5_000;
+/// The wait before a second attempt; it doubles with every further one.
+const FIRST_BACK_OFF_MS: i64 = 2_000;
+/// The longest wait before another attempt.
+const LONGEST_BACK_OFF_MS: i64 = 300_000;
 
-/// Whether the worker can take jobs.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-#[serde(tag = "status", rename_all = "snake_case")]
-pub enum Readiness {
-    /// Models are being loaded.
-    Loading {
-        /// The stage that is being loaded.
-        stage: Option<StageKind>,
-    },
-    /// Every stage has loaded.
-    Ready,
-    /// A stage could not be loaded; jobs will fail there.
-    Failed {
-        /// The stage that could not be loaded.
-        stage: StageKind,
-        /// Why, for the person.
-        message: String,
-    },
-}
+/// The five stages of one worker.
+pub type StageSet = Vec<Box<dyn Stage>>;
 
-/// A running worker.
-pub struct Worker {
-    thread: thread::JoinHandle<()>,
+/// Running workers.
+pub struct Workers {
+    threads: Vec<thread::JoinHandle<()>>,
     stopping: Arc<AtomicBool>,
     store: JobStore,
     readiness: watch::Receiver<Readiness>,
 }
 
-impl Worker {
-    /// Starts the thread. It loads every stage, then runs what is due until it is stopped.
+impl Workers {
+    /// Starts a thread for each set of stages. It loads every stage, then runs what is
+    /// due until it is stopped. A stage run belongs to one worker.
     ///
     /// # Errors
     /// When the system refuses a thread.
-    pub fn start(store: JobStore, stages: Vec<Box<dyn Stage>>) -> Result<Self, JobError> {
-        let (sender, readiness) = watch::channel(Readiness::Loading { stage: None });
+    pub fn start(store: &JobStore, sets: Vec<StageSet>) -> Result<Self, JobError> {
+        let board = Board::new(sets.len());
         let stopping = Arc::new(AtomicBool::new(false));
-        let mut work = Work {
-            store: store.clone(),
-            stages,
-            stopping: Arc::clone(&stopping),
-            runtime: Handle::current(),
-        };
-        let thread = thread::Builder::new()
-            .name("worker".to_owned())
-            .spawn(move || {
-                work.load(&sender);
-                work.run();
-            })
-            .map_err(JobError::io("starting the worker"))?;
-        Ok(Self { thread, stopping, store, readiness })
+        let readiness = board.subscribe();
+        let mut threads = Vec::with_capacity(sets.len());
+        for (number, stages) in sets.into_iter().enumerate() {
+            let mut work = Work {
+                number,
+                store: store.clone(),
+                stages,
+                board: Arc::clone(&board),
+                stopping: Arc::clone(&stopping),
+                runtime: Handle::current(),
+            };
+            let thread = thread::Builder::new()
+                .name(format!("worker-{number}"))
+                .spawn(move || work.run())
+                .map_err(JobError::io("starting a worker"))?;
+            threads.push(thread);
+        }
+        Ok(Self { threads, stopping, store: store.clone(), readiness })
     }
 
     /// Whether jobs can be taken, and every change of it.
@@ -79,14 +74,17 @@ impl Worker {
         self.readiness.clone()
     }
 
-    /// Lets the running stage finish within `grace`; past that it is stopped, and runs
+    /// Lets the running stages finish within `grace`; past that they are stopped, and run
     /// again at the next start.
     pub async fn stop(self, grace: Duration) {
         self.stopping.store(true, Ordering::SeqCst);
         self.store.wake();
         let events = self.store.events().clone();
-        let thread = self.thread;
-        let mut ended = tokio::task::spawn_blocking(move || thread.join());
+        let threads = self.threads;
+        let mut ended = tokio::task::spawn_blocking(move || {
+            // A worker that panicked has ended too, and its stage runs again at the next start.
+            threads.into_iter().for_each(|thread| drop(thread.join()));
+        });
         if tokio::time::timeout(grace, &mut ended).await.is_err() {
             events.cancel_all();
             let _ = ended.await;
@@ -95,42 +93,33 @@ impl Worker {
 }
 
 struct Work {
+    number: usize,
     store: JobStore,
-    stages: Vec<Box<dyn Stage>>,
+    stages: StageSet,
+    board: Arc<Board>,
     stopping: Arc<AtomicBool>,
     runtime: Handle,
 }
 
 impl Work {
-    fn load(&mut self, readiness: &watch::Sender<Readiness>) {
-        for stage in &mut self.stages {
-            if self.stopping.load(Ordering::SeqCst) {
-                return;
-            }
-            let kind = stage.kind();
-            readiness.send_replace(Readiness::Loading { stage: Some(kind) });
-            let loaded = catch_unwind(AssertUnwindSafe(|| stage.load()))
-                .unwrap_or_else(|panic| Err(panicked(kind, panic.as_ref())));
-            if let Err(error) = loaded {
-                log_failure(kind, &error);
-                readiness.send_replace(Readiness::Failed { stage: kind, message: error.message });
-                return;
-            }
-        }
-        readiness.send_replace(Readiness::Ready);
-    }
-
     fn run(&mut self) {
-        while !self.stopping.load(Ordering::SeqCst) {
+        let loaded = self.load();
+        self.board.tell(self.number, loaded.clone());
+        while !self.is_stopping() {
+            if let Err(error) = self.store.check_disk() {
+                self.pause(&error);
+                continue;
+            }
+            self.board.tell(self.number, loaded.clone());
             match self.runtime.block_on(self.store.claim()) {
                 Ok(Some(claim)) => {
                     if let Err(error) = self.run_claim(&claim) {
-                        tracing::error!(job = %claim.job.id, stage = %claim.stage, %error, "the job table failed");
+                        tracing::error!(job = %claim.run.id, stage = %claim.run.stage, %error, "the job table failed");
                         thread::sleep(TABLE_RETRY);
                         self.put_back(&claim);
                     }
                 }
-                Ok(None) => self.runtime.block_on(self.store.wait_due()),
+                Ok(None) => self.runtime.block_on(self.wait()),
                 Err(error) => {
                     tracing::error!(%error, "the job table failed");
                     thread::sleep(TABLE_RETRY);
@@ -141,20 +130,62 @@ impl Work {
         self.store.wake();
     }
 
+    fn is_stopping(&self) -> bool {
+        self.stopping.load(Ordering::SeqCst)
+    }
+
+    fn load(&mut self) -> Readiness {
+        for stage in &mut self.stages {
+            if self.stopping.load(Ordering::SeqCst) {
+                break;
+            }
+            let kind = stage.kind();
+            self.board.tell(self.number, Readiness::Loading { stage: Some(kind) });
+            let loaded = catch_unwind(AssertUnwindSafe(|| stage.load()))
+                .unwrap_or_else(|panic| Err(panicked(kind, panic.as_ref())));
+            if let Err(error) = loaded {
+                log_failure(kind, &error);
+                return Readiness::Failed { stage: kind, message: error.message };
+            }
+        }
+        Readiness::Ready
+    }
+
+    /// Waits until there may be something to do.
+    async fn wait(&self) {
+        match self.store.next_due_ms().await {
+            Ok(due_ms) => self.store.wait_due(due_ms).await,
+            Err(error) => {
+                tracing::error!(%error, "the job table failed");
+                thread::sleep(TABLE_RETRY);
+            }
+        }
+    }
+
+    /// Waits until there may be room on the disk again. Nothing is begun meanwhile.
+    fn pause(&self, error: &JobError) {
+        let message = format!("Jobs wait until there is room on the disk: {error}.");
+        tracing::warn!("{message}");
+        self.board.tell(self.number, Readiness::Paused { message });
+        let at_ms = self.store.clock().now_ms() + ROOM_CHECK_MS;
+        self.runtime.block_on(self.store.wait_due(Some(at_ms)));
+    }
+
     /// Runs one stage of one job and records how it ended.
     fn run_claim(&mut self, claim: &Claim) -> Result<(), JobError> {
-        let (id, kind) = (claim.job.id, claim.stage);
-        let folder = self.store.folder(id);
+        let run = claim.run;
+        let folder = self.store.folder(run.id);
         let outcome = self.run_stage(claim, &folder);
-        self.store.events().end(id);
+        self.store.events().end(run.id);
         match outcome {
             Ok(mut output) => {
                 output.timing.queue_ms = claim.queue_ms;
-                match folder.store(kind, &output.artifact) {
+                fault::reach(Point::StageDone).map_err(JobError::io("ending a stage"))?;
+                match folder.store(run.stage, run.version, &output.artifact) {
                     Ok(stored) => {
-                        let recorded = self.store.succeed(id, kind, &stored, &output.timing);
+                        let recorded = self.store.succeed(run, &stored, &output.timing);
                         if self.runtime.block_on(recorded)? {
-                            log_success(&claim.job, kind, &output.timing);
+                            log_success(&claim.job, run.stage, &output.timing);
                         } else {
                             super::store::remove_folder(&folder)?;
                         }
@@ -163,17 +194,15 @@ impl Work {
                     Err(error) => self.fail(claim, &storage_error(&error)),
                 }
             }
-            Err(error)
-                if error.code == ErrorCode::Canceled && self.stopping.load(Ordering::SeqCst) =>
-            {
-                self.runtime.block_on(self.store.requeue(id, kind))
+            Err(error) if error.code == ErrorCode::Canceled && self.is_stopping() => {
+                self.runtime.block_on(self.store.put_back(claim))
             }
             Err(error) => self.fail(claim, &error),
         }
     }
 
     fn run_stage(&mut self, claim: &Claim, folder: &JobFolder) -> Result<StageOutput, StageError> {
-        let (id, kind) = (claim.job.id, claim.stage);
+        let (id, kind) = (claim.run.id, claim.run.stage);
         let events = self.store.events().clone();
         let cancel = events.begin(id, kind);
         let inputs = inputs(&claim.job, folder)?;
@@ -189,19 +218,30 @@ impl Work {
             .unwrap_or_else(|panic| Err(panicked(kind, panic.as_ref())))
     }
 
+    /// Records a failure: another attempt later where that can help, the end of the job otherwise.
     fn fail(&self, claim: &Claim, error: &StageError) -> Result<(), JobError> {
         if error.code != ErrorCode::Canceled {
-            log_failure(claim.stage, error);
+            log_failure(claim.run.stage, error);
         }
-        self.runtime.block_on(self.store.fail(claim.job.id, claim.stage, error))
+        if error.is_retriable() && claim.attempt < self.store.max_attempts() {
+            let due_ms = self.store.clock().now_ms() + back_off_ms(claim.attempt);
+            return self.runtime.block_on(self.store.try_again_at(claim.run, error, due_ms));
+        }
+        self.runtime.block_on(self.store.fail(claim.run, error))
     }
 
     fn put_back(&self, claim: &Claim) {
-        if let Err(error) = self.runtime.block_on(self.store.requeue(claim.job.id, claim.stage)) {
+        if let Err(error) = self.runtime.block_on(self.store.put_back(claim)) {
             // Recovery at the next start finds it.
-            tracing::error!(job = %claim.job.id, %error, "a stage run could not be queued again");
+            tracing::error!(job = %claim.run.id, %error, "a stage run could not be queued again");
         }
     }
+}
+
+/// How long to wait after attempt number `attempt` failed.
+fn back_off_ms(attempt: u32) -> i64 {
+    let doubled = FIRST_BACK_OFF_MS.saturating_mul(1 << attempt.saturating_sub(1).min(20));
+    doubled.min(LONGEST_BACK_OFF_MS)
 }
 
 /// What earlier stages of `job` left, read back from disk.
@@ -266,4 +306,15 @@ fn log_failure(kind: StageKind, error: &StageError) {
         "{}",
         error.message
     );
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_wait_before_another_attempt_doubles_up_to_five_minutes() {
+        let waits: Vec<i64> = [1, 2, 3, 4, 30].into_iter().map(back_off_ms).collect();
+        assert_eq!(waits, [2_000, 4_000, 8_000, 16_000, 300_000]);
+    }
 }

@@ -23,6 +23,8 @@ pub enum ErrorCode {
     OutOfMemory,
     /// The disk is full.
     DiskFull,
+    /// The server that a stage is computed on does not answer.
+    RemoteUnreachable,
     /// Somebody asked for it.
     Canceled,
     /// A fault of this program or of a library.
@@ -41,6 +43,7 @@ impl ErrorCode {
             Self::UnsupportedLanguage => "unsupported_language",
             Self::OutOfMemory => "out_of_memory",
             Self::DiskFull => "disk_full",
+            Self::RemoteUnreachable => "remote_unreachable",
             Self::Canceled => "canceled",
             Self::Internal => "internal",
         }
@@ -80,7 +83,10 @@ impl StageError {
     /// Whether trying again, with nothing changed, can help.
     #[must_use]
     pub const fn is_retriable(&self) -> bool {
-        matches!(self.code, ErrorCode::DiskFull | ErrorCode::OutOfMemory)
+        matches!(
+            self.code,
+            ErrorCode::DiskFull | ErrorCode::OutOfMemory | ErrorCode::RemoteUnreachable
+        )
     }
 }
 

@@ -171,20 +171,17 @@ pub struct StageContext<'a> {
 }
 
 /// The five stages on models of this machine, nothing loaded yet.
-///
-/// # Errors
-/// When the catalogue of models cannot be read.
-pub fn local(settings: &Settings) -> Result<Vec<Box<dyn Stage>>, StageError> {
-    let store = ModelStore::open(&settings.models_dir)?;
-    let engines = Engines::new(store, settings.models.clone(), settings.hardware.clone());
+#[must_use]
+pub fn local(settings: &Settings, models: &ModelStore) -> Vec<Box<dyn Stage>> {
+    let engines = Engines::new(models.clone(), settings.models.clone(), settings.hardware.clone());
     let engines = Arc::new(Mutex::new(engines));
     let target = &settings.defaults.target;
     let limits = DecodeLimits { max_audio_s: settings.max_audio_s };
-    Ok(vec![
+    vec![
         Box::new(transcribe_audio::TranscribeAudio::new(Arc::clone(&engines), limits)),
         Box::new(generate_text::GenerateText::new(Arc::clone(&engines))),
         Box::new(speak::Speak::english(Arc::clone(&engines))),
         Box::new(translate_text::TranslateText::new(Arc::clone(&engines), target)),
         Box::new(speak::Speak::target(engines, target)),
-    ])
+    ]
 }

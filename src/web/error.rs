@@ -158,6 +158,12 @@ impl From<JobError> for WebError {
     fn from(error: JobError) -> Self {
         match error {
             JobError::BadId(_) => Self::no_such_job(),
+            JobError::QueueFull { max_queued } => Self::new(
+                StatusCode::TOO_MANY_REQUESTS,
+                "queue_full",
+                format!("{max_queued} jobs are waiting already. Try again in a while."),
+            ),
+            JobError::NotNow(why) => Self::new(StatusCode::CONFLICT, "not_now", why),
             error if error.is_disk_full() => Self::disk_full(error),
             error => Self::internal(error),
         }

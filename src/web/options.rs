@@ -29,9 +29,21 @@ pub(super) struct Wanted {
 /// 400 when they cannot be understood, 422 when they ask for something that is
 /// not offered.
 pub(super) fn choose(config: &WebConfig, wanted: &Wanted) -> Result<JobOptions, WebError> {
+    choose_over(&config.defaults, config, wanted)
+}
+
+/// The options of a job where what is not asked for is as in `base`.
+///
+/// # Errors
+/// As [`choose`].
+pub(super) fn choose_over(
+    base: &JobOptions,
+    config: &WebConfig,
+    wanted: &Wanted,
+) -> Result<JobOptions, WebError> {
     let mut options = match &wanted.options {
-        Some(text) => overlay(&config.defaults, text)?,
-        None => config.defaults.clone(),
+        Some(text) => overlay(base, text)?,
+        None => base.clone(),
     };
     // A form sends an empty field for something left alone.
     if let Some(target) = wanted.target.as_deref().filter(|target| !target.is_empty()) {

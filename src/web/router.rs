@@ -21,6 +21,9 @@ pub fn router(state: AppState) -> Router {
         .route("/", get(api::jobs::list).post(api::jobs::create))
         .route("/{id}", get(api::jobs::show).delete(api::jobs::remove))
         .route("/{id}/cancel", post(api::jobs::cancel))
+        .route("/{id}/retry", post(api::versions::retry))
+        .route("/{id}/rerun", post(api::versions::run_again))
+        .route("/{id}/versions/{version}", get(api::versions::show).delete(api::versions::remove))
         .route("/{id}/events", get(api::events::of_job))
         .route("/{id}/artifacts/{stage}", get(api::artifacts::show))
         .layer(DefaultBodyLimit::max(largest_body));

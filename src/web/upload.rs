@@ -34,6 +34,8 @@ pub(super) async fn accept(state: &AppState, request: Request) -> Result<JobId, 
         let message = "Too many recordings are being uploaded at once. Try again in a moment.";
         WebError::new(StatusCode::TOO_MANY_REQUESTS, "too_many_uploads", message)
     })?;
+    // Nobody should send a long recording only to be refused.
+    state.store.check_room().await?;
     let limit = state.config.max_upload_bytes;
     let Query(wanted) = Query::<Wanted>::try_from_uri(request.uri())
         .map_err(|error| WebError::bad_query(&error))?;

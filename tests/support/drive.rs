@@ -1,7 +1,7 @@
 //! Takes a job through its stages by hand, the way a worker does.
 
 use mega_pipeline::audio::Audio;
-use mega_pipeline::jobs::{JobId, JobStore};
+use mega_pipeline::jobs::{JobId, JobStore, Run};
 use mega_pipeline::stage::{Artifact, ErrorCode, StageError, StageKind, Timing};
 use mega_pipeline::text::{Segment, Transcript};
 
@@ -9,17 +9,19 @@ use mega_pipeline::text::{Segment, Transcript};
 pub const TRANSCRIPT: &str = "Containers <script>alert(1)</script> & co.";
 
 /// Starts the stage that is due, which must be `stage` of `job`.
-pub async fn start(store: &JobStore, job: JobId, stage: StageKind) {
+pub async fn start(store: &JobStore, job: JobId, stage: StageKind) -> Run {
     let claim = store.claim().await.expect("the table answers").expect("a stage is due");
-    assert_eq!((claim.job.id, claim.stage), (job, stage));
+    assert_eq!((claim.run.id, claim.run.stage), (job, stage));
+    claim.run
 }
 
 /// Runs `stage` of `job` to its end.
 pub async fn succeed(store: &JobStore, job: JobId, stage: StageKind) {
-    start(store, job, stage).await;
-    let stored = store.folder(job).store(stage, &artifact(stage)).expect("the disk takes it");
+    let run = start(store, job, stage).await;
+    let folder = store.folder(job);
+    let stored = folder.store(stage, run.version, &artifact(stage)).expect("the disk takes it");
     let timing = Timing { run_ms: 1234, model: "stub".to_owned(), ..Timing::default() };
-    let recorded = store.succeed(job, stage, &stored, &timing).await;
+    let recorded = store.succeed(run, &stored, &timing).await;
     assert!(recorded.expect("the table answers"), "the job is gone");
 }
 
@@ -32,9 +34,9 @@ pub async fn succeed_all(store: &JobStore, job: JobId) {
 
 /// Starts `stage` of `job`, which then fails.
 pub async fn fail(store: &JobStore, job: JobId, stage: StageKind, message: &str) {
-    start(store, job, stage).await;
+    let run = start(store, job, stage).await;
     let error = StageError::new(ErrorCode::NoSpeech, message);
-    store.fail(job, stage, &error).await.expect("the table answers");
+    store.fail(run, &error).await.expect("the table answers");
 }
 
 fn artifact(stage: StageKind) -> Artifact {

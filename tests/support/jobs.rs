@@ -1,13 +1,66 @@
 //! A job table in a temporary folder, and jobs to put into it.
 
 use std::path::Path;
+use std::sync::Arc;
 
-use mega_pipeline::jobs::{EventHub, Job, JobEventKind, JobId, JobStore, NewJob};
+use futures::future::BoxFuture;
+use mega_pipeline::jobs::{
+    Clock, EventHub, Job, JobEvent, JobEventKind, JobId, JobStore, NewJob, StoreOptions,
+};
 use mega_pipeline::stage::JobOptions;
+use tokio::sync::{broadcast, watch};
 
 /// Opens the job table in `dir`.
 pub async fn open(dir: &Path) -> JobStore {
-    JobStore::open(dir, EventHub::default()).await.expect("the job table opens")
+    open_with(dir, StoreOptions::default()).await
+}
+
+/// Opens the job table in `dir` with options of the test's own.
+pub async fn open_with(dir: &Path, options: StoreOptions) -> JobStore {
+    JobStore::open(dir, EventHub::default(), options).await.expect("the job table opens")
+}
+
+/// A clock that stands still until it is told to go on.
+#[derive(Debug)]
+pub struct StoppedClock(watch::Sender<i64>);
+
+impl StoppedClock {
+    /// Noon of the first day of 1970.
+    pub fn new() -> Arc<Self> {
+        Arc::new(Self(watch::channel(12 * 60 * 60 * 1000).0))
+    }
+
+    /// Moves the hands on.
+    pub fn advance_ms(&self, ms: i64) {
+        self.0.send_modify(|now| *now += ms);
+    }
+}
+
+impl Clock for StoppedClock {
+    fn now_ms(&self) -> i64 {
+        *self.0.borrow()
+    }
+
+    fn reached(&self, at_ms: i64) -> BoxFuture<'_, ()> {
+        let mut hands = self.0.subscribe();
+        Box::pin(async move {
+            // The sender lives as long as the clock, so that this ends when the time has come.
+            let _ = hands.wait_for(|&now| now >= at_ms).await;
+        })
+    }
+}
+
+/// Waits for an event that `wanted` knows, and gives it.
+pub async fn event(
+    events: &mut broadcast::Receiver<JobEvent>,
+    wanted: impl Fn(&JobEventKind) -> bool,
+) -> JobEvent {
+    loop {
+        let event = events.recv().await.expect("the event stream goes on");
+        if wanted(&event.kind) {
+            return event;
+        }
+    }
 }
 
 /// Submits a job whose prompt is a few bytes.

@@ -4,6 +4,7 @@
 pub mod drive;
 pub mod jobs;
 pub mod process;
+pub mod snapshot;
 pub mod sound;
 pub mod speech;
 pub mod voices;

@@ -12,7 +12,9 @@ pub fn mega(dir: &Path) -> Command {
         .current_dir(dir)
         .env("MEGA_DATA_DIR", dir.join("data"))
         .env("MEGA_MODELS_DIR", super::models_dir())
-        .env("MEGA_OFFLINE", "true");
+        .env("MEGA_OFFLINE", "true")
+        // It tells the tests how long to go on, and is no setting.
+        .env_remove("MEGA_SOAK");
     command
 }
 

@@ -3,7 +3,7 @@
 use axum::body::{Body, Bytes, to_bytes};
 use axum::http::{Method, Request, StatusCode, header};
 use axum::response::Response;
-use mega_pipeline::jobs::{EventHub, JobId, JobStore, Readiness};
+use mega_pipeline::jobs::{JobId, JobStore, Readiness};
 use mega_pipeline::stage::JobOptions;
 use mega_pipeline::web::{self, AppState, Choice, WebConfig};
 use serde_json::Value;
@@ -32,8 +32,7 @@ pub struct Answer {
 impl Site {
     pub async fn new() -> Self {
         let folder = tempfile::tempdir().expect("a temporary folder");
-        let store =
-            JobStore::open(folder.path(), EventHub::default()).await.expect("the table opens");
+        let store = super::jobs::open(folder.path()).await;
         let (readiness, receiver) = watch::channel(Readiness::Ready);
         let state = AppState::new(store.clone(), receiver, config());
         Self { store, readiness, router: web::router(state), _folder: folder }

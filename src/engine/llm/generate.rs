@@ -10,8 +10,8 @@ use super::{ChatMessage, Llm};
 use crate::engine::{Control, EngineError, Progress};
 
 /// Tokens of a prompt that are read between two looks at the cancel flag: large enough for full
-/// speed, small enough to answer within a second or two.
-const PREFILL_CHUNK: usize = 256;
+/// speed, small enough to answer within a second on two cores.
+const PREFILL_CHUNK: usize = 128;
 
 /// How text is to be made.
 #[derive(Debug, Clone, PartialEq)]
@@ -76,7 +76,7 @@ impl Llm {
     ///
     /// # Errors
     /// `TooLong` before the model runs when prompt and answer cannot fit; `Canceled` within a
-    /// token, or within 256 tokens of the prompt; `Run` when the model fails.
+    /// token, or within 128 tokens of the prompt; `Run` when the model fails.
     pub fn generate(
         &mut self,
         messages: &[ChatMessage],

@@ -19,6 +19,9 @@ pub(in crate::web) async fn ready(State(state): State<AppState>) -> Response {
     let readiness = state.readiness.borrow().clone();
     let (status, body) = match readiness {
         Readiness::Ready => (StatusCode::OK, json!({ "status": "ready" })),
+        Readiness::Paused { message } => {
+            (StatusCode::SERVICE_UNAVAILABLE, json!({ "status": "paused", "reason": message }))
+        }
         Readiness::Loading { stage } => (
             StatusCode::SERVICE_UNAVAILABLE,
             json!({ "status": "loading", "stage": stage, "reason": "The models are being loaded." }),

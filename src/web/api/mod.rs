@@ -6,6 +6,7 @@ pub(super) mod artifacts;
 pub(super) mod events;
 pub(super) mod health;
 pub(super) mod jobs;
+pub(super) mod versions;
 
 use crate::jobs::{Job, JobId};
 

@@ -1,0 +1,108 @@
+//! A worker takes on the stage run whose turn it is.
+
+use sqlx::sqlite::SqliteConnection;
+use sqlx::{Row, query};
+
+use super::super::fault::{self, Point};
+use super::super::{Job, JobError, JobEventKind, JobState};
+use super::rows::parse_stage;
+use super::writer::Operation;
+use super::{JobStore, Run};
+
+/// A stage run that a worker has taken on.
+#[derive(Debug, Clone)]
+pub struct Claim {
+    /// The job in the version that is to be made.
+    pub job: Job,
+    /// Which run.
+    pub run: Run,
+    /// How often it was started, this time included.
+    pub attempt: u32,
+    /// How long the run had been due.
+    pub queue_ms: u64,
+}
+
+impl JobStore {
+    /// Takes on the due stage run of the job that was queued first.
+    ///
+    /// # Errors
+    /// When the table fails.
+    pub async fn claim(&self) -> Result<Option<Claim>, JobError> {
+        fault::reach(Point::BeforeClaim).map_err(JobError::io("taking on a stage"))?;
+        let now = self.now_ms();
+        let Some(taken) = self.0.writer.run(Take { now }).await? else { return Ok(None) };
+        let Taken { run, attempt, due_ms, job_begins } = taken;
+        fault::reach(Point::StageStarted).map_err(JobError::io("taking on a stage"))?;
+        // Another worker may find more to do.
+        self.wake();
+        if job_begins {
+            self.0.events.send(run.id, JobEventKind::Job { state: JobState::Running });
+        }
+        let started = JobEventKind::Stage { stage: run.stage, state: JobState::Running };
+        self.0.events.send(run.id, started);
+        let Some(job) = self.get_version(run.id, run.version).await? else { return Ok(None) };
+        Ok(Some(Claim { job, run, attempt, queue_ms: (now - due_ms).max(0) as u64 }))
+    }
+
+    /// When the next stage run that waits for its time becomes due.
+    pub(in crate::jobs) async fn next_due_ms(&self) -> Result<Option<i64>, JobError> {
+        let row = query("SELECT min(due_ms) FROM stage_runs WHERE state = 'queued'")
+            .fetch_one(&self.0.readers)
+            .await?;
+        Ok(row.try_get(0)?)
+    }
+}
+
+struct Take {
+    now: i64,
+}
+
+struct Taken {
+    run: Run,
+    attempt: u32,
+    due_ms: i64,
+    /// Whether this is the job's first stage run since it was queued.
+    job_begins: bool,
+}
+
+impl Operation for Take {
+    type Output = Option<Taken>;
+
+    async fn apply(&self, table: &mut SqliteConnection) -> Result<Self::Output, JobError> {
+        let due = query(
+            "SELECT job_id, version, stage, attempt, due_ms FROM stage_runs \
+             WHERE state = 'queued' AND due_ms <= ? ORDER BY turn_ms, job_id LIMIT 1",
+        )
+        .bind(self.now)
+        .fetch_optional(&mut *table)
+        .await?;
+        let Some(row) = due else { return Ok(None) };
+        let run = Run {
+            id: row.try_get::<String, _>("job_id")?.parse()?,
+            version: row.try_get("version")?,
+            stage: parse_stage(&row.try_get::<String, _>("stage")?)?,
+        };
+        let attempt = row.try_get::<u32, _>("attempt")? + 1;
+        query(
+            "UPDATE stage_runs SET state = 'running', attempt = ?, started_ms = ?, error = NULL \
+             WHERE job_id = ? AND version = ? AND stage = ?",
+        )
+        .bind(attempt)
+        .bind(self.now)
+        .bind(run.id.to_string())
+        .bind(run.version)
+        .bind(run.stage.as_str())
+        .execute(&mut *table)
+        .await?;
+        let begun = query(
+            "UPDATE jobs SET state = 'running', started_ms = coalesce(started_ms, ?) \
+             WHERE id = ? AND state = 'queued'",
+        )
+        .bind(self.now)
+        .bind(run.id.to_string())
+        .execute(table)
+        .await?
+        .rows_affected();
+        Ok(Some(Taken { run, attempt, due_ms: row.try_get("due_ms")?, job_begins: begun > 0 }))
+    }
+}

@@ -1,0 +1,240 @@
+//! How a stage run ended: with a result, with an error, or put back to run again.
+
+use serde_json::json;
+use sqlx::query;
+use sqlx::sqlite::SqliteConnection;
+
+use super::super::fault::{self, Point};
+use super::super::{JobError, JobEventKind, JobId, JobState, StoredArtifact};
+use super::writer::Operation;
+use super::{Claim, JobStore, Run};
+use crate::stage::{ErrorCode, StageError, Timing};
+
+impl JobStore {
+    /// Ends a stage run with its artifact and makes the next stage due, or ends the job.
+    /// Returns false if the job was deleted meanwhile.
+    ///
+    /// # Errors
+    /// When the table fails.
+    pub async fn succeed(
+        &self,
+        run: Run,
+        artifact: &StoredArtifact,
+        timing: &Timing,
+    ) -> Result<bool, JobError> {
+        let timing = serde_json::to_string(timing).expect("a timing has only strings and numbers");
+        let succeed = Succeed { run, artifact: artifact.clone(), timing, now: self.now_ms() };
+        if !self.0.writer.run(succeed).await? {
+            return Ok(false);
+        }
+        let Run { id, stage, .. } = run;
+        self.0.events.send(id, JobEventKind::Stage { stage, state: JobState::Succeeded });
+        if stage.next().is_none() {
+            fault::reach(Point::JobFinished).map_err(JobError::io("finishing"))?;
+            self.0.events.send(id, JobEventKind::Job { state: JobState::Succeeded });
+        }
+        Ok(true)
+    }
+
+    /// Ends a stage run and its job with an error, or as canceled.
+    ///
+    /// # Errors
+    /// When the table fails.
+    pub async fn fail(&self, run: Run, error: &StageError) -> Result<(), JobError> {
+        let fail = Fail { run, error: error.clone(), now: self.now_ms() };
+        let state = fail.state();
+        self.0.writer.run(fail).await?;
+        self.0.events.send(run.id, JobEventKind::Stage { stage: run.stage, state });
+        self.0.events.send(run.id, JobEventKind::Job { state });
+        Ok(())
+    }
+
+    /// Queues a stage run again whose failure may pass, not to be started before `due_ms`.
+    ///
+    /// # Errors
+    /// When the table fails.
+    pub async fn try_again_at(
+        &self,
+        run: Run,
+        error: &StageError,
+        due_ms: i64,
+    ) -> Result<(), JobError> {
+        let error = json!({ "code": error.code, "message": error.message }).to_string();
+        self.0.writer.run(PutBack { run, due_ms, error: Some(error), uncount: false }).await?;
+        self.0
+            .events
+            .send(run.id, JobEventKind::Stage { stage: run.stage, state: JobState::Queued });
+        self.wake();
+        Ok(())
+    }
+
+    /// Queues a stage run again that was stopped through no fault of its own; the
+    /// attempt does not count.
+    pub(in crate::jobs) async fn put_back(&self, claim: &Claim) -> Result<(), JobError> {
+        let due_ms = self.now_ms();
+        let run = claim.run;
+        self.0.writer.run(PutBack { run, due_ms, error: None, uncount: true }).await?;
+        self.wake();
+        Ok(())
+    }
+
+    /// Queues a stage run again that the end of the last process interrupted; the
+    /// attempt counts.
+    pub(in crate::jobs) async fn queue_interrupted(&self, run: Run) -> Result<(), JobError> {
+        let due_ms = self.now_ms();
+        self.0.writer.run(PutBack { run, due_ms, error: None, uncount: false }).await
+    }
+}
+
+struct Succeed {
+    run: Run,
+    artifact: StoredArtifact,
+    timing: String,
+    now: i64,
+}
+
+impl Operation for Succeed {
+    type Output = bool;
+
+    async fn apply(&self, table: &mut SqliteConnection) -> Result<bool, JobError> {
+        let Self { run, artifact, timing, now } = self;
+        let id = run.id.to_string();
+        let ended = query(
+            "UPDATE stage_runs SET state = 'succeeded', finished_ms = ?, timing = ? \
+             WHERE job_id = ? AND version = ? AND stage = ? AND state = 'running'",
+        )
+        .bind(now)
+        .bind(timing)
+        .bind(&id)
+        .bind(run.version)
+        .bind(run.stage.as_str())
+        .execute(&mut *table)
+        .await?
+        .rows_affected();
+        if ended == 0 {
+            return Ok(false);
+        }
+        query(
+            "INSERT OR REPLACE INTO artifacts \
+             (job_id, version, stage, file, media_type, size_bytes, sha256, duration_ms) \
+             VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
+        )
+        .bind(&id)
+        .bind(run.version)
+        .bind(run.stage.as_str())
+        .bind(&artifact.file)
+        .bind(artifact.media_type)
+        .bind(artifact.size_bytes as i64)
+        .bind(&artifact.sha256)
+        .bind(artifact.duration_ms.map(|ms| ms as i64))
+        .execute(&mut *table)
+        .await?;
+        if let Some(next) = run.stage.next() {
+            // The next stage has the same turn as this one: a job once begun is finished first.
+            query(
+                "INSERT INTO stage_runs (job_id, version, stage, state, turn_ms, due_ms) \
+                 SELECT job_id, version, ?, 'queued', turn_ms, ? FROM stage_runs \
+                 WHERE job_id = ? AND version = ? AND stage = ?",
+            )
+            .bind(next.as_str())
+            .bind(now)
+            .bind(&id)
+            .bind(run.version)
+            .bind(run.stage.as_str())
+            .execute(table)
+            .await?;
+        } else {
+            query("UPDATE jobs SET state = 'succeeded', finished_ms = ? WHERE id = ?")
+                .bind(now)
+                .bind(&id)
+                .execute(table)
+                .await?;
+        }
+        Ok(true)
+    }
+}
+
+struct Fail {
+    run: Run,
+    error: StageError,
+    now: i64,
+}
+
+impl Fail {
+    fn state(&self) -> JobState {
+        if self.error.code == ErrorCode::Canceled { JobState::Canceled } else { JobState::Failed }
+    }
+}
+
+impl Operation for Fail {
+    type Output = ();
+
+    async fn apply(&self, table: &mut SqliteConnection) -> Result<(), JobError> {
+        let Self { run, error, now } = self;
+        let state = self.state();
+        let failure = (state == JobState::Failed).then_some(error);
+        end_open_runs(table, run.id, state, *now).await?;
+        query(
+            "UPDATE jobs SET state = ?, finished_ms = ?, failed_stage = ?, error_code = ?, \
+             error_message = ? WHERE id = ?",
+        )
+        .bind(state.as_str())
+        .bind(now)
+        .bind(failure.map(|_| run.stage.as_str()))
+        .bind(failure.map(|error| error.code.as_str()))
+        .bind(failure.map(|error| error.message.as_str()))
+        .bind(run.id.to_string())
+        .execute(table)
+        .await?;
+        Ok(())
+    }
+}
+
+struct PutBack {
+    run: Run,
+    due_ms: i64,
+    /// JSON, why the attempt ended.
+    error: Option<String>,
+    /// Whether the attempt shall not count.
+    uncount: bool,
+}
+
+impl Operation for PutBack {
+    type Output = ();
+
+    async fn apply(&self, table: &mut SqliteConnection) -> Result<(), JobError> {
+        query(
+            "UPDATE stage_runs SET state = 'queued', due_ms = ?, error = ?, \
+             attempt = attempt - ? \
+             WHERE job_id = ? AND version = ? AND stage = ? AND state = 'running'",
+        )
+        .bind(self.due_ms)
+        .bind(&self.error)
+        .bind(u32::from(self.uncount))
+        .bind(self.run.id.to_string())
+        .bind(self.run.version)
+        .bind(self.run.stage.as_str())
+        .execute(table)
+        .await?;
+        Ok(())
+    }
+}
+
+/// Ends whatever of a job is queued or running.
+pub(super) async fn end_open_runs(
+    table: &mut SqliteConnection,
+    id: JobId,
+    state: JobState,
+    now: i64,
+) -> Result<(), JobError> {
+    query(
+        "UPDATE stage_runs SET state = ?, finished_ms = ? \
+         WHERE job_id = ? AND state IN ('queued', 'running')",
+    )
+    .bind(state.as_str())
+    .bind(now)
+    .bind(id.to_string())
+    .execute(table)
+    .await?;
+    Ok(())
+}

@@ -1,0 +1,111 @@
+//! Reading the table: one job, a page of jobs, what recovery wants to know.
+
+use sqlx::{Row, query};
+
+use super::super::{ArtifactRow, Job, JobError, JobId};
+use super::rows;
+use super::{JobStore, Run};
+
+impl JobStore {
+    /// One job in its newest version.
+    ///
+    /// # Errors
+    /// When the table fails.
+    pub async fn get(&self, id: JobId) -> Result<Option<Job>, JobError> {
+        self.read(id, None).await
+    }
+
+    /// One job as it is in `version`.
+    ///
+    /// # Errors
+    /// When the table fails.
+    pub async fn get_version(&self, id: JobId, version: u32) -> Result<Option<Job>, JobError> {
+        self.read(id, Some(version)).await
+    }
+
+    async fn read(&self, id: JobId, version: Option<u32>) -> Result<Option<Job>, JobError> {
+        let row = query("SELECT * FROM jobs WHERE id = ?")
+            .bind(id.to_string())
+            .fetch_optional(&self.0.readers)
+            .await?;
+        let Some(row) = row else { return Ok(None) };
+        let mut job = rows::job(&row)?;
+        let version = version.unwrap_or(job.version);
+        self.complete(&mut job, version).await?;
+        let known = job.versions.iter().any(|it| it.version == version);
+        Ok(known.then_some(job))
+    }
+
+    /// Up to `limit` jobs, newest first, older than `before`, each in its newest version.
+    ///
+    /// # Errors
+    /// When the table fails.
+    pub async fn list(&self, before: Option<JobId>, limit: u32) -> Result<Vec<Job>, JobError> {
+        // A UUIDv7 sorts by time; `~` sorts after every id.
+        let before = before.map_or_else(|| "~".to_owned(), |id| id.to_string());
+        let rows = query("SELECT * FROM jobs WHERE id < ? ORDER BY id DESC LIMIT ?")
+            .bind(before)
+            .bind(limit)
+            .fetch_all(&self.0.readers)
+            .await?;
+        let mut jobs = Vec::with_capacity(rows.len());
+        for row in &rows {
+            let mut job = rows::job(row)?;
+            let newest = job.version;
+            self.complete(&mut job, newest).await?;
+            jobs.push(job);
+        }
+        Ok(jobs)
+    }
+
+    /// Fills in what `version` of the job shows.
+    async fn complete(&self, job: &mut Job, version: u32) -> Result<(), JobError> {
+        let id = job.id.to_string();
+        let versions = query("SELECT * FROM versions WHERE job_id = ? ORDER BY version")
+            .bind(&id)
+            .fetch_all(&self.0.readers)
+            .await?;
+        job.versions = versions.iter().map(rows::version).collect::<Result<_, _>>()?;
+        let runs = query("SELECT * FROM stage_runs WHERE job_id = ?")
+            .bind(&id)
+            .fetch_all(&self.0.readers)
+            .await?;
+        job.stages = runs.iter().map(rows::stage_run).collect::<Result<_, _>>()?;
+        job.artifacts = self.artifacts(job.id).await?;
+        job.show(version);
+        Ok(())
+    }
+
+    /// Every artifact of a job, in whatever version it was made.
+    pub(in crate::jobs) async fn artifacts(&self, id: JobId) -> Result<Vec<ArtifactRow>, JobError> {
+        let rows = query("SELECT * FROM artifacts WHERE job_id = ?")
+            .bind(id.to_string())
+            .fetch_all(&self.0.readers)
+            .await?;
+        rows.iter().map(rows::artifact).collect()
+    }
+
+    /// Ids of all jobs.
+    pub(in crate::jobs) async fn ids(&self) -> Result<Vec<JobId>, JobError> {
+        let rows = query("SELECT id FROM jobs ORDER BY id").fetch_all(&self.0.readers).await?;
+        rows.iter().map(rows::id).collect()
+    }
+
+    /// Stage runs that were running when the last process ended, with the attempts made.
+    pub(in crate::jobs) async fn interrupted(&self) -> Result<Vec<(Run, u32)>, JobError> {
+        let rows =
+            query("SELECT job_id, version, stage, attempt FROM stage_runs WHERE state = 'running'")
+                .fetch_all(&self.0.readers)
+                .await?;
+        rows.iter()
+            .map(|row| {
+                let run = Run {
+                    id: rows::id(row)?,
+                    version: row.try_get("version")?,
+                    stage: rows::parse_stage(&row.try_get::<String, _>("stage")?)?,
+                };
+                Ok((run, row.try_get("attempt")?))
+            })
+            .collect()
+    }
+}

@@ -1,0 +1,146 @@
+//! Accepting a job: the prompt first, then the row.
+
+use std::fs::{self, File};
+use std::path::Path;
+
+use sqlx::sqlite::SqliteConnection;
+use sqlx::{Row, query};
+
+use super::super::artifact::sync_dir;
+use super::super::fault::{self, Point};
+use super::super::{JobError, JobEventKind, JobFolder, JobId, JobState, NewJob};
+use super::writer::Operation;
+use super::{JobStore, Run, blocking, make_due, make_private_dir};
+use crate::stage::StageKind;
+
+impl JobStore {
+    /// Accepts a job. `prompt` is a complete file in [`JobStore::incoming_dir`]; it is
+    /// synced and moved. When this returns, the job survives a crash.
+    ///
+    /// # Errors
+    /// When too many jobs wait, or the disk or the table fails; the job is then not accepted.
+    pub async fn submit(&self, new: NewJob, prompt: &Path) -> Result<JobId, JobError> {
+        self.check_room().await?;
+        let id = JobId::new();
+        let prompt_file = format!("prompt.{}", new.prompt_extension);
+        let stored = {
+            let (prompt, folder, file) = (prompt.to_owned(), self.folder(id), prompt_file.clone());
+            blocking(move || move_in(&prompt, &folder, &file)).await
+        };
+        let accepted = match stored {
+            Ok(prompt_bytes) => {
+                let max_queued = self.0.options.max_queued;
+                let submit =
+                    Submit { id, new, prompt_file, prompt_bytes, max_queued, now: self.now_ms() };
+                self.0.writer.run(submit).await.and_then(|accepted| accepted)
+            }
+            Err(error) => Err(error),
+        };
+        if let Err(error) = accepted {
+            let _ = fs::remove_dir_all(self.folder(id).dir());
+            return Err(error);
+        }
+        fault::reach(Point::Accepted).map_err(JobError::io("accepting"))?;
+        self.0.events.send(id, JobEventKind::Job { state: JobState::Queued });
+        self.wake();
+        Ok(id)
+    }
+
+    /// Whether another job would be taken now: to be asked before a long upload.
+    ///
+    /// # Errors
+    /// [`JobError::QueueFull`] or [`JobError::LowDisk`] when not.
+    pub async fn check_room(&self) -> Result<(), JobError> {
+        self.check_disk()?;
+        let mut table = self.0.readers.acquire().await?;
+        room(&mut table, self.0.options.max_queued).await?
+    }
+}
+
+/// The inner error is a refusal, the outer one a fault.
+pub(super) async fn room(
+    table: &mut SqliteConnection,
+    max_queued: u32,
+) -> Result<Result<(), JobError>, JobError> {
+    let queued: u32 = query("SELECT count(*) FROM jobs WHERE state = 'queued'")
+        .fetch_one(table)
+        .await?
+        .try_get(0)?;
+    Ok(if queued >= max_queued { Err(JobError::QueueFull { max_queued }) } else { Ok(()) })
+}
+
+struct Submit {
+    id: JobId,
+    new: NewJob,
+    prompt_file: String,
+    prompt_bytes: u64,
+    max_queued: u32,
+    now: i64,
+}
+
+impl Operation for Submit {
+    type Output = Result<(), JobError>;
+
+    async fn apply(&self, table: &mut SqliteConnection) -> Result<Self::Output, JobError> {
+        if let Err(full) = room(table, self.max_queued).await? {
+            return Ok(Err(full));
+        }
+        let Self { id, new, now, .. } = self;
+        query(
+            "INSERT INTO jobs (id, state, created_ms, prompt_file, prompt_name, prompt_type, \
+             prompt_ms, prompt_bytes) VALUES (?, 'queued', ?, ?, ?, ?, ?, ?)",
+        )
+        .bind(id.to_string())
+        .bind(now)
+        .bind(&self.prompt_file)
+        .bind(&new.prompt_name)
+        .bind(&new.prompt_type)
+        .bind(new.prompt_ms.map(|ms| ms as i64))
+        .bind(self.prompt_bytes as i64)
+        .execute(&mut *table)
+        .await?;
+        let first = Run { id: *id, version: 1, stage: StageKind::ALL[0] };
+        insert_version(table, first, &new.options, *now).await?;
+        make_due(table, first, *now, *now).await?;
+        Ok(Ok(()))
+    }
+}
+
+/// Records a version that runs from `first.stage` on.
+pub(super) async fn insert_version(
+    table: &mut SqliteConnection,
+    first: Run,
+    options: &crate::stage::JobOptions,
+    now: i64,
+) -> Result<(), JobError> {
+    let options = serde_json::to_string(options).expect("options have only strings and numbers");
+    query(
+        "INSERT INTO versions (job_id, version, first_stage, options, created_ms) \
+         VALUES (?, ?, ?, ?, ?)",
+    )
+    .bind(first.id.to_string())
+    .bind(first.version)
+    .bind(first.stage.as_str())
+    .bind(options)
+    .bind(now)
+    .execute(table)
+    .await?;
+    Ok(())
+}
+
+/// Moves an uploaded prompt into a new job's folder so that it survives a crash, and
+/// returns its size.
+fn move_in(prompt: &Path, folder: &JobFolder, prompt_file: &str) -> Result<u64, JobError> {
+    let move_in = || {
+        fault::reach(Point::BeforeAccept)?;
+        make_private_dir(folder.dir())?;
+        let file = File::open(prompt)?;
+        file.sync_all()?;
+        fs::rename(prompt, folder.path(prompt_file))?;
+        sync_dir(folder.dir())?;
+        folder.dir().parent().map_or(Ok(()), sync_dir)?;
+        fault::reach(Point::PromptStored)?;
+        Ok(file.metadata()?.len())
+    };
+    move_in().map_err(JobError::io(format!("storing the prompt in {}", folder.dir().display())))
+}
