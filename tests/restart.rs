@@ -116,7 +116,11 @@ impl Mortal {
 
 /// A tenth of a second of silence, as WAV.
 fn recording() -> Vec<u8> {
-    let audio = mega_pipeline::audio::Audio { sample_rate: 16_000, samples: vec![0.0; 1600] };
+    silence(1600)
+}
+
+fn silence(samples: usize) -> Vec<u8> {
+    let audio = mega_pipeline::audio::Audio { sample_rate: 16_000, samples: vec![0.0; samples] };
     mega_pipeline::audio::wav_bytes(&audio)
 }
 
@@ -287,6 +291,9 @@ fn a_job_whose_commit_fails_is_refused_and_leaves_nothing_behind() {
     assert_eq!(std::fs::read_dir(dir.path().join("data/jobs")).expect("a folder").count(), 0);
 }
 
+/// A file that takes up room on the small disk until a test removes it.
+const BALLAST_BYTES: usize = 500_000;
+
 /// The server with its data on a disk of its own of `size`, which only it sees.
 fn on_a_small_disk(dir: &Path, size: &str) -> Command {
     let is_root = std::fs::metadata("/proc/self").is_ok_and(|it| {
@@ -296,8 +303,11 @@ fn on_a_small_disk(dir: &Path, size: &str) -> Command {
     let data = dir.join("data");
     std::fs::create_dir_all(&data).expect("a folder");
     let program = mega(dir);
-    let script =
-        format!("mount -t tmpfs -o size={size} tmpfs '{}' && exec \"$0\" \"$@\"", data.display());
+    let script = format!(
+        "mount -t tmpfs -o size={size} tmpfs '{data}' && \
+         head -c {BALLAST_BYTES} /dev/zero > '{data}/ballast' && exec \"$0\" \"$@\"",
+        data = data.display()
+    );
     let mut command = Command::new("unshare");
     // A user who is not root may still mount in a namespace of their own.
     command.arg(if is_root { "-m" } else { "-Urm" }).args(["sh", "-c", &script]);
@@ -319,8 +329,10 @@ fn on_a_disk_that_really_runs_full_nothing_is_corrupted_and_room_helps() {
     command.env("MEGA_MIN_FREE_BYTES", "0");
     let server = Mortal::start(command);
     let mut ids = Vec::new();
+    // Few large ones: what their stages have yet to write is less than the ballast.
+    let large = silence(100_000);
     let refused = (0..1000).find_map(|_| {
-        let (status, body) = server.request("POST", "/api/v1/jobs", &recording())?;
+        let (status, body) = server.request("POST", "/api/v1/jobs", &large)?;
         let answer: serde_json::Value = serde_json::from_str(&body).expect("JSON");
         if status == 202 {
             ids.push(answer["id"].as_str().expect("an id").to_owned());
@@ -332,9 +344,13 @@ fn on_a_disk_that_really_runs_full_nothing_is_corrupted_and_room_helps() {
     let (status, answer) = refused.expect("the disk runs full");
     assert_eq!(status, 507, "{answer}");
     assert_eq!(answer["error"]["code"], "disk_full");
+    // The disk as the server sees it.
+    let root = format!("/proc/{}/root", server.child.id());
+    let ballast = dir.path().join("data/ballast");
+    std::fs::remove_file(format!("{root}{}", ballast.display())).expect("the ballast is there");
     for id in &ids {
-        let (status, _) = server.request("DELETE", &format!("/api/v1/jobs/{id}"), b"").unwrap();
-        assert_eq!(status, 204, "{id} cannot be deleted from a full disk");
+        let (status, body) = server.request("DELETE", &format!("/api/v1/jobs/{id}"), b"").unwrap();
+        assert_eq!(status, 204, "{body}");
     }
     let id = server.submit().expect("there is room again");
     assert!(server.follow(&id));
@@ -346,13 +362,13 @@ fn on_a_disk_that_really_runs_full_nothing_is_corrupted_and_room_helps() {
 #[test]
 fn below_the_floor_of_free_disk_recordings_are_refused_and_taken_again_after_a_deletion() {
     let dir = tempfile::tempdir().expect("a folder");
-    let mut command = on_a_small_disk(dir.path(), "8m");
-    command.env("MEGA_MIN_FREE_BYTES", "4000000");
+    let mut command = on_a_small_disk(dir.path(), "16m");
+    command.env("MEGA_MIN_FREE_BYTES", "8000000");
     let server = Mortal::start(command);
     let mut ids = Vec::new();
+    let large = silence(100_000);
     let status = loop {
-        let (status, body) =
-            server.request("POST", "/api/v1/jobs", &recording()).expect("answered");
+        let (status, body) = server.request("POST", "/api/v1/jobs", &large).expect("answered");
         if status != 202 {
             assert!(body.contains("disk_full"), "{body}");
             break status;

@@ -11,10 +11,12 @@ import { createServer } from "node:net";
 import { networkInterfaces, tmpdir } from "node:os";
 import path from "node:path";
 import { after, before, test } from "node:test";
+import { fileURLToPath } from "node:url";
 
 import { chromium } from "playwright-core";
 
-const SCREENSHOTS = path.join(import.meta.dirname, "screenshots");
+// Debian 12 has Node.js 18, which has no `import.meta.dirname`.
+const SCREENSHOTS = fileURLToPath(new URL("screenshots", import.meta.url));
 const HEADINGS = [
   "Audio Prompt",
   "Transcribed Audio",

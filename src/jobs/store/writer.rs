@@ -6,7 +6,7 @@
 
 use futures::future::BoxFuture;
 use sqlx::sqlite::SqliteConnection;
-use sqlx::{Connection, Sqlite, Transaction};
+use sqlx::{Connection, query};
 use tokio::sync::{mpsc, oneshot};
 
 use super::super::JobError;
@@ -117,11 +117,25 @@ async fn commit(
     connection: &mut SqliteConnection,
     batch: &mut [Box<dyn Queued>],
 ) -> Result<(), JobError> {
-    let mut tx: Transaction<'_, Sqlite> = connection.begin_with("BEGIN IMMEDIATE").await?;
+    // Not sqlx's `begin`: it keeps count of open transactions, and SQLite ends one by itself
+    // when the disk is full, after which every further `begin` would be refused.
+    query("BEGIN IMMEDIATE").execute(&mut *connection).await?;
+    let committed = apply_and_commit(connection, batch).await;
+    if committed.is_err() {
+        // This fails where SQLite has rolled back already, which is just as well.
+        let _ = query("ROLLBACK").execute(connection).await;
+    }
+    committed
+}
+
+async fn apply_and_commit(
+    connection: &mut SqliteConnection,
+    batch: &mut [Box<dyn Queued>],
+) -> Result<(), JobError> {
     for operation in batch {
-        operation.apply(&mut tx).await?;
+        operation.apply(connection).await?;
     }
     fault::reach(Point::BeforeCommit).map_err(JobError::io("committing"))?;
-    tx.commit().await?;
+    query("COMMIT").execute(connection).await?;
     fault::reach(Point::Committed).map_err(JobError::io("committing"))
 }
