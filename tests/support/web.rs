@@ -3,7 +3,7 @@
 use axum::body::{Body, Bytes, to_bytes};
 use axum::http::{Method, Request, StatusCode, header};
 use axum::response::Response;
-use mega_pipeline::jobs::{JobId, JobStore, Readiness};
+use mega_pipeline::jobs::{JobId, JobStore, Readiness, StoreOptions};
 use mega_pipeline::stage::JobOptions;
 use mega_pipeline::web::{self, AppState, Choice, WebConfig};
 use serde_json::Value;
@@ -31,8 +31,13 @@ pub struct Answer {
 
 impl Site {
     pub async fn new() -> Self {
+        Self::with(StoreOptions::default()).await
+    }
+
+    /// A server whose job table has limits of the test's own.
+    pub async fn with(options: StoreOptions) -> Self {
         let folder = tempfile::tempdir().expect("a temporary folder");
-        let store = super::jobs::open(folder.path()).await;
+        let store = super::jobs::open_with(folder.path(), options).await;
         let (readiness, receiver) = watch::channel(Readiness::Ready);
         let state = AppState::new(store.clone(), receiver, config());
         Self { store, readiness, router: web::router(state), _folder: folder }
@@ -55,6 +60,15 @@ impl Site {
 
     pub async fn post(&self, path: &str) -> Answer {
         self.send(request(Method::POST, path)).await
+    }
+
+    /// Sends JSON.
+    pub async fn post_json(&self, path: &str, body: &Value) -> Answer {
+        let mut request = request(Method::POST, path);
+        *request.body_mut() = Body::from(body.to_string());
+        let json = header::HeaderValue::from_static("application/json");
+        request.headers_mut().insert(header::CONTENT_TYPE, json);
+        self.send(request).await
     }
 
     /// Uploads `body` as it is.
