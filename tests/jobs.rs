@@ -405,3 +405,31 @@ async fn several_workers_share_the_jobs_and_every_stage_runs_once() {
     workers.stop(GRACE).await;
     assert_eq!(runs.lock().unwrap().len(), 30);
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_cancellation_counts_at_once_and_what_the_stage_still_makes_is_dropped() {
+    let dir = tempfile::tempdir().unwrap();
+    let store = open(dir.path()).await;
+    let (started, wait_started) = mpsc::channel();
+    let (go, wait_go) = mpsc::channel::<()>();
+    let stages = with(StageKind::GenerateText, move |_, _| {
+        started.send(()).unwrap();
+        wait_go.recv().unwrap();
+        Ok(text("made without a look at the flag"))
+    });
+    let workers = Workers::start(&store, vec![stages]).unwrap();
+    let id = submit(&store).await;
+    tokio::task::spawn_blocking(move || wait_started.recv()).await.unwrap().unwrap();
+    assert!(store.cancel(id).await.unwrap());
+    assert_eq!(get(&store, id).await.state, JobState::Canceled, "the stage still runs");
+    assert!(!store.cancel(id).await.unwrap(), "it is canceled already");
+    let error = store.retry(id).await.unwrap_err();
+    assert!(matches!(error, mega_pipeline::jobs::JobError::NotNow(_)), "{error}");
+    go.send(()).unwrap();
+    workers.stop(GRACE).await;
+
+    let job = get(&store, id).await;
+    assert_eq!((job.state, job.artifacts.len()), (JobState::Canceled, 1));
+    assert!(!store.folder(id).path("generate_text.v1.txt").exists());
+    assert!(store.retry(id).await.unwrap(), "nobody is at it any more");
+}

@@ -177,3 +177,56 @@ async fn a_lost_result_that_a_newer_version_took_over_is_made_for_that_version()
     assert_eq!(job.artifact(StageKind::GenerateText).unwrap().file, "generate_text.v2.txt");
     assert_eq!(store.recover().await.unwrap().run_again, 0, "the loss is forgotten");
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_job_table_of_the_first_version_is_brought_up_to_date_with_all_its_jobs() {
+    use sqlx::{ConnectOptions, Connection};
+    let dir = tempfile::tempdir().unwrap();
+    let id = JobId::new();
+    let mut table = sqlx::sqlite::SqliteConnectOptions::new()
+        .filename(dir.path().join("jobs.sqlite3"))
+        .create_if_missing(true)
+        .connect()
+        .await
+        .unwrap();
+    let first = sqlx::migrate::Migration::new(
+        1,
+        "jobs".into(),
+        sqlx::migrate::MigrationType::Simple,
+        sqlx::SqlStr::from_static(include_str!("../migrations/0001_jobs.sql")),
+        false,
+    );
+    let old = sqlx::migrate::Migrator {
+        migrations: vec![first].into(),
+        ..sqlx::migrate::Migrator::DEFAULT
+    };
+    old.run_direct(None, &mut table, false).await.unwrap();
+    let options = serde_json::to_string(&portuguese()).unwrap();
+    sqlx::query(
+        "INSERT INTO jobs (id, state, created_ms, prompt_file, prompt_type, options) \
+         VALUES (?, 'running', 5, 'prompt.wav', 'audio/wav', ?)",
+    )
+    .bind(id.to_string())
+    .bind(options)
+    .execute(&mut table)
+    .await
+    .unwrap();
+    for sql in [
+        "INSERT INTO stage_runs (job_id, stage, state, attempt, due_ms) \
+         VALUES (?, 'transcribe_audio', 'succeeded', 1, 5)",
+        "INSERT INTO stage_runs (job_id, stage, state, due_ms) VALUES (?, 'generate_text', 'queued', 6)",
+        "INSERT INTO artifacts (job_id, stage, file, media_type, size_bytes, sha256) \
+         VALUES (?, 'transcribe_audio', 'transcribe_audio.json', 'application/json', 2, 'x')",
+    ] {
+        sqlx::query(sql).bind(id.to_string()).execute(&mut table).await.unwrap();
+    }
+    table.close().await.unwrap();
+
+    let store = open(dir.path()).await;
+    let job = get(&store, id).await;
+    assert_eq!((job.version, job.options.target.as_str()), (1, "pt"));
+    assert_eq!(job.versions.len(), 1);
+    assert_eq!(job.artifacts[0].file, "transcribe_audio.json");
+    let claim = store.claim().await.unwrap().unwrap();
+    assert_eq!((claim.run.id, claim.run.stage), (id, StageKind::GenerateText));
+}

@@ -123,11 +123,19 @@ impl EventHub {
         self.send(job, JobEventKind::Progress { stage, progress, offset });
     }
 
-    /// The running stage of `job` has ended.
+    /// The running stage of `job` has ended; how it ended has yet to be recorded.
     pub(super) fn end(&self, job: JobId) {
-        let mut live = self.lock();
-        live.cancels.remove(&job);
-        live.progress.remove(&job);
+        self.lock().progress.remove(&job);
+    }
+
+    /// The worker is through with `job`: whatever it had to record is recorded.
+    pub(super) fn release(&self, job: JobId) {
+        self.lock().cancels.remove(&job);
+    }
+
+    /// Whether a worker is at `job`, if only to end it.
+    pub(super) fn is_held(&self, job: JobId) -> bool {
+        self.lock().cancels.contains_key(&job)
     }
 
     /// Asks the running stage of `job`, if there is one, to stop.

@@ -12,7 +12,7 @@ use tokio::sync::watch;
 
 use super::fault::{self, Point};
 use super::readiness::Board;
-use super::{Claim, Job, JobError, JobFolder, JobStore, Readiness};
+use super::{Claim, Job, JobError, JobFolder, JobStore, Readiness, StoredArtifact};
 use crate::engine::{Control, Progress};
 use crate::stage::{
     Artifacts, ErrorCode, Stage, StageContext, StageError, StageKind, StageOutput, Timing,
@@ -177,6 +177,18 @@ impl Work {
         let folder = self.store.folder(run.id);
         let outcome = self.run_stage(claim, &folder);
         self.store.events().end(run.id);
+        let recorded = self.record(claim, &folder, outcome);
+        self.store.events().release(run.id);
+        recorded
+    }
+
+    fn record(
+        &self,
+        claim: &Claim,
+        folder: &JobFolder,
+        outcome: Result<StageOutput, StageError>,
+    ) -> Result<(), JobError> {
+        let run = claim.run;
         match outcome {
             Ok(mut output) => {
                 output.timing.queue_ms = claim.queue_ms;
@@ -186,10 +198,10 @@ impl Work {
                         let recorded = self.store.succeed(run, &stored, &output.timing);
                         if self.runtime.block_on(recorded)? {
                             log_success(&claim.job, run.stage, &output.timing);
+                            Ok(())
                         } else {
-                            super::store::remove_folder(&folder)?;
+                            self.drop_late(claim, folder, &stored)
                         }
-                        Ok(())
                     }
                     Err(error) => self.fail(claim, &storage_error(&error)),
                 }
@@ -199,6 +211,20 @@ impl Work {
             }
             Err(error) => self.fail(claim, &error),
         }
+    }
+
+    /// Removes a result that came after its job was canceled or deleted.
+    fn drop_late(
+        &self,
+        claim: &Claim,
+        folder: &JobFolder,
+        stored: &StoredArtifact,
+    ) -> Result<(), JobError> {
+        if self.runtime.block_on(self.store.get(claim.run.id))?.is_none() {
+            return super::store::remove_folder(folder);
+        }
+        let path = folder.path(&stored.file);
+        std::fs::remove_file(&path).map_err(JobError::io(format!("removing {}", path.display())))
     }
 
     fn run_stage(&mut self, claim: &Claim, folder: &JobFolder) -> Result<StageOutput, StageError> {

@@ -11,15 +11,14 @@ use super::{JobStore, Run, blocking, make_due, remove_folder};
 use crate::stage::{JobOptions, StageKind};
 
 impl JobStore {
-    /// Stops a job. Returns false if it does not exist or had already ended.
+    /// Stops a job. It counts as canceled at once; a stage that runs ends at its next look at
+    /// the flag, and whatever it still makes is dropped. Returns false if the job does not
+    /// exist or had already ended.
     ///
     /// # Errors
     /// When the table fails.
     pub async fn cancel(&self, id: JobId) -> Result<bool, JobError> {
-        if self.0.events.cancel(id) {
-            // The worker records the end as soon as the stage has stopped.
-            return Ok(true);
-        }
+        self.0.events.cancel(id);
         let canceled = self.0.writer.run(Cancel { id, now: self.now_ms() }).await?;
         if canceled {
             self.0.events.send(id, JobEventKind::Job { state: JobState::Canceled });
@@ -74,6 +73,7 @@ impl JobStore {
                 format!("Only a failed or canceled job can be retried; this one {}.", is(&job));
             return Err(JobError::NotNow(why));
         }
+        self.check_released(id)?;
         let missing = StageKind::ALL.into_iter().find(|&stage| job.artifact(stage).is_none());
         let stage = missing.unwrap_or(StageKind::ALL[0]);
         let run = Run { id, version: job.version, stage };
@@ -101,6 +101,7 @@ impl JobStore {
                 is(&job)
             )));
         }
+        self.check_released(id)?;
         let earlier = StageKind::ALL.into_iter().take_while(|&stage| stage < from);
         if let Some(stage) = earlier.into_iter().find(|&stage| job.artifact(stage).is_none()) {
             return Err(JobError::NotNow(format!(
@@ -109,6 +110,15 @@ impl JobStore {
         }
         let run = Run { id, version: job.version + 1, stage: from };
         self.queue_again(run, Some(options)).await
+    }
+
+    /// A canceled job may have a worker that has not noticed yet.
+    fn check_released(&self, id: JobId) -> Result<(), JobError> {
+        if self.0.events.is_held(id) {
+            let why = "The job is still being stopped. Try again in a moment.";
+            return Err(JobError::NotNow(why.to_owned()));
+        }
+        Ok(())
     }
 
     /// Puts an ended job back into the queue. With `options` the run begins a version.

@@ -12,7 +12,7 @@ use crate::stage::{ErrorCode, StageError, Timing};
 
 impl JobStore {
     /// Ends a stage run with its artifact and makes the next stage due, or ends the job.
-    /// Returns false if the job was deleted meanwhile.
+    /// Returns false if the job was canceled or deleted meanwhile.
     ///
     /// # Errors
     /// When the table fails.
@@ -43,7 +43,10 @@ impl JobStore {
     pub async fn fail(&self, run: Run, error: &StageError) -> Result<(), JobError> {
         let fail = Fail { run, error: error.clone(), now: self.now_ms() };
         let state = fail.state();
-        self.0.writer.run(fail).await?;
+        if !self.0.writer.run(fail).await? {
+            // It was canceled or deleted meanwhile, which was told already.
+            return Ok(());
+        }
         self.0.events.send(run.id, JobEventKind::Stage { stage: run.stage, state });
         self.0.events.send(run.id, JobEventKind::Job { state });
         Ok(())
@@ -167,13 +170,16 @@ impl Fail {
 }
 
 impl Operation for Fail {
-    type Output = ();
+    /// Whether the run was still going on.
+    type Output = bool;
 
-    async fn apply(&self, table: &mut SqliteConnection) -> Result<(), JobError> {
+    async fn apply(&self, table: &mut SqliteConnection) -> Result<bool, JobError> {
         let Self { run, error, now } = self;
         let state = self.state();
         let failure = (state == JobState::Failed).then_some(error);
-        end_open_runs(table, run.id, state, *now).await?;
+        if end_open_runs(table, run.id, state, *now).await? == 0 {
+            return Ok(false);
+        }
         query(
             "UPDATE jobs SET state = ?, finished_ms = ?, failed_stage = ?, error_code = ?, \
              error_message = ? WHERE id = ?",
@@ -186,7 +192,7 @@ impl Operation for Fail {
         .bind(run.id.to_string())
         .execute(table)
         .await?;
-        Ok(())
+        Ok(true)
     }
 }
 
@@ -220,14 +226,14 @@ impl Operation for PutBack {
     }
 }
 
-/// Ends whatever of a job is queued or running.
+/// Ends whatever of a job is queued or running, and returns how much that was.
 pub(super) async fn end_open_runs(
     table: &mut SqliteConnection,
     id: JobId,
     state: JobState,
     now: i64,
-) -> Result<(), JobError> {
-    query(
+) -> Result<u64, JobError> {
+    let ended = query(
         "UPDATE stage_runs SET state = ?, finished_ms = ? \
          WHERE job_id = ? AND state IN ('queued', 'running')",
     )
@@ -236,5 +242,5 @@ pub(super) async fn end_open_runs(
     .bind(id.to_string())
     .execute(table)
     .await?;
-    Ok(())
+    Ok(ended.rows_affected())
 }
