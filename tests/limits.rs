@@ -26,7 +26,7 @@ fn options(clock: &Arc<StoppedClock>) -> StoreOptions {
 
 async fn refusal(store: &JobStore) -> JobError {
     let upload = store.incoming_dir().join("upload");
-    tokio::fs::write(&upload, b"sound").await.unwrap();
+    tokio::fs::write(&upload, b"sound").await.expect("the upload is written");
     let new = NewJob {
         prompt_name: None,
         prompt_type: "audio/wav".to_owned(),
@@ -132,6 +132,7 @@ async fn a_full_queue_refuses_and_takes_jobs_again_once_one_has_begun() {
 /// What the tests of this file that ask for it believe to be free.
 static FREE_BYTES: AtomicU64 = AtomicU64::new(u64::MAX);
 
+#[expect(clippy::unnecessary_wraps, reason = "a real disk can fail to tell")]
 fn pretended(_: &Path) -> io::Result<u64> {
     Ok(FREE_BYTES.load(Ordering::SeqCst))
 }

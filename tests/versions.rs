@@ -18,7 +18,7 @@ fn portuguese() -> JobOptions {
 
 /// Runs everything that is due.
 async fn run(store: &JobStore, id: JobId) -> Job {
-    let workers = Workers::start(store, vec![stub::stages()]).unwrap();
+    let workers = Workers::start(store, vec![stub::stages()]).expect("a thread");
     let job = ended(store, id).await;
     workers.stop(GRACE).await;
     job

@@ -83,7 +83,9 @@ impl Workers {
         let threads = self.threads;
         let mut ended = tokio::task::spawn_blocking(move || {
             // A worker that panicked has ended too, and its stage runs again at the next start.
-            threads.into_iter().for_each(|thread| drop(thread.join()));
+            for thread in threads {
+                drop(thread.join());
+            }
         });
         if tokio::time::timeout(grace, &mut ended).await.is_err() {
             events.cancel_all();

@@ -169,7 +169,9 @@ impl JobStore {
         let folder = self.folder(id);
         blocking(move || {
             // A file that stays behind is removed at the next start.
-            files.iter().for_each(|file| drop_file(&folder.path(file)));
+            for file in &files {
+                drop_file(&folder.path(file));
+            }
             Ok(())
         })
         .await?;
