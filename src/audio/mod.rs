@@ -5,6 +5,7 @@
 pub mod decode;
 pub mod encode;
 pub mod join;
+pub mod loudness;
 pub mod playback;
 pub mod resample;
 pub mod speech;
