@@ -1,7 +1,11 @@
-//! Sound as 16-bit PCM WAV, the form in which speech is stored and served.
+//! Sound as 16-bit PCM WAV, the form in which speech is stored, and in the two smaller
+//! forms in which it is offered.
 //!
 //! Called by `jobs`, `web` and `cli`. [`read_wav`] reads what [`write_wav`] wrote,
 //! at its own rate; recordings of other origin go through [`super::decode`].
+
+mod mp3;
+mod opus;
 
 use std::io::{self, BufWriter, Cursor, Seek, Write};
 use std::path::Path;
@@ -9,6 +13,46 @@ use std::path::Path;
 use hound::{SampleFormat, WavReader, WavSpec, WavWriter};
 
 use super::Audio;
+
+/// A form that is smaller than WAV and loses a little.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Compression {
+    /// MPEG-1 or MPEG-2 layer III.
+    Mp3,
+    /// Opus in an Ogg container.
+    Opus,
+}
+
+impl Compression {
+    /// Media type of the result.
+    #[must_use]
+    pub const fn media_type(self) -> &'static str {
+        match self {
+            Self::Mp3 => "audio/mpeg",
+            Self::Opus => "audio/ogg",
+        }
+    }
+
+    /// Ending of a file of this form, without a dot.
+    #[must_use]
+    pub const fn extension(self) -> &'static str {
+        match self {
+            Self::Mp3 => "mp3",
+            Self::Opus => "opus",
+        }
+    }
+
+    /// Writes `audio` to `out` in this form.
+    ///
+    /// # Errors
+    /// When `out` cannot be written, or the sample rate is one that the form has no place for.
+    pub fn write(self, audio: &Audio, out: impl Write) -> io::Result<()> {
+        match self {
+            Self::Mp3 => mp3::write(audio, out),
+            Self::Opus => opus::write(audio, out),
+        }
+    }
+}
 
 /// Writes `audio` to `path` as mono 16-bit WAV. Samples beyond ±1 are clipped.
 ///

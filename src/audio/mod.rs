@@ -5,12 +5,13 @@
 pub mod decode;
 pub mod encode;
 pub mod join;
+pub mod loudness;
 pub mod playback;
 pub mod resample;
 pub mod speech;
 
 pub use decode::{AudioInfo, DecodeError, DecodeLimits, decode, probe};
-pub use encode::{read_wav, wav_bytes, write_wav};
+pub use encode::{Compression, read_wav, wav_bytes, write_wav};
 
 /// Samples per second of all sound that speech recognition gets.
 pub const SPEECH_RATE: u32 = 16_000;

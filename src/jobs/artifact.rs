@@ -50,6 +50,12 @@ impl JobFolder {
         self.0.join(file)
     }
 
+    /// Where whatever can be made again of the results is kept; it may vanish at any time.
+    #[must_use]
+    pub fn cache_dir(&self) -> PathBuf {
+        self.0.join("cache")
+    }
+
     /// Writes what `stage` made for `version` so that it survives a crash from now on.
     ///
     /// # Errors

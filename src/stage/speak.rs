@@ -5,7 +5,7 @@ use std::time::Instant;
 
 use super::engines::{Loaded, SharedEngines, elapsed_ms, lock};
 use super::{Artifact, Artifacts, Stage, StageContext, StageError, StageKind, StageOutput, Timing};
-use crate::audio::join;
+use crate::audio::{join, loudness};
 use crate::engine::Voice;
 use crate::text::sentences;
 
@@ -96,7 +96,9 @@ impl Stage for Speak {
             }
             spoken.push(sounds);
         }
-        let audio = join::join(&spoken, voice.engine.sample_rate());
+        let mut audio = join::join(&spoken, voice.engine.sample_rate());
+        // The whole and not each sentence, so that what was said softly stays softer.
+        loudness::normalise(&mut audio);
         let timing = Timing {
             load_ms,
             run_ms: elapsed_ms(started),

@@ -1,11 +1,12 @@
 //! Text without models: transcripts, sentences, language tags.
 //!
-//! Called by `engine` and `stage`. Pure functions on strings.
+//! Called by `engine`, `stage` and `web`. Pure functions on strings.
 
 pub mod language;
 pub mod prose;
 pub mod sentences;
 pub mod spoken;
+pub mod subtitles;
 pub mod templates;
 pub mod transcript;
 pub mod window;

@@ -7,6 +7,7 @@
 
 mod api;
 mod assets;
+mod compressed;
 mod error;
 mod guard;
 mod options;

@@ -52,6 +52,8 @@ pub struct AppState {
     pub config: Arc<WebConfig>,
     /// A permit for every upload under way.
     pub(super) uploads: Arc<Semaphore>,
+    /// The one permit to compress speech.
+    pub(super) compressing: Arc<Semaphore>,
     /// Set when the server stops, so that event streams end and do not hold it up.
     pub(super) closing: CancellationToken,
 }
@@ -65,6 +67,7 @@ impl AppState {
             readiness,
             config: Arc::new(config),
             uploads: Arc::new(Semaphore::new(MAX_UPLOADS)),
+            compressing: Arc::new(Semaphore::new(1)),
             closing: CancellationToken::new(),
         }
     }

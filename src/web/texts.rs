@@ -19,22 +19,21 @@ pub(super) async fn of_stage(
     let Some(artifact) = job.artifact(stage) else { return Ok(None) };
     let path = store.folder(job.id).path(&artifact.file);
     let text = match stage {
-        StageKind::TranscribeAudio => transcript(&path).await,
+        StageKind::TranscribeAudio => transcript(&path).await.map(|it| it.text),
         _ => tokio::fs::read_to_string(&path).await.map_err(|error| unreadable(&path, &error)),
     };
     text.map(Some)
 }
 
-/// The text of a stored transcript, without the times.
+/// A stored transcript.
 ///
 /// # Errors
 /// When the file cannot be read or is no transcript.
-pub(super) async fn transcript(path: &Path) -> Result<String, WebError> {
+pub(super) async fn transcript(path: &Path) -> Result<Transcript, WebError> {
     let stored = tokio::fs::read(path).await.map_err(|error| unreadable(path, &error))?;
-    let transcript: Transcript = serde_json::from_slice(&stored).map_err(|error| {
+    serde_json::from_slice(&stored).map_err(|error| {
         WebError::internal(format_args!("{} is no transcript: {error}", path.display()))
-    })?;
-    Ok(transcript.text)
+    })
 }
 
 fn unreadable(path: &Path, error: &std::io::Error) -> WebError {

@@ -172,6 +172,8 @@ impl JobStore {
             for file in &files {
                 drop_file(&folder.path(file));
             }
+            // What was made of these files must not outlive them.
+            let _ = std::fs::remove_dir_all(folder.cache_dir());
             Ok(())
         })
         .await?;

@@ -2,7 +2,8 @@
 //!
 //! Files are streamed, with byte ranges so that a player can seek. The
 //! transcript is stored with the time of every segment; it is given as plain
-//! text unless `?format=json` asks for all of it.
+//! text unless `?format=` asks for the times too. Speech is stored as WAV and
+//! compressed when `?format=` asks for it.
 
 use axum::extract::rejection::QueryRejection;
 use axum::extract::{Path, Query, Request, State};
@@ -13,37 +14,51 @@ use tower_http::services::ServeFile;
 
 use super::super::error::WebError;
 use super::super::state::AppState;
-use super::super::texts;
-use super::find_job;
-use crate::jobs::Job;
+use super::super::{compressed, texts};
+use super::{find_job, find_version};
+use crate::audio::Compression;
+use crate::jobs::{ArtifactRow, Job};
 use crate::stage::StageKind;
+use crate::text::{Transcript, subtitles};
 
 /// How the artifact is wanted.
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(in crate::web) struct ArtifactQuery {
-    #[serde(default)]
-    format: Format,
+    format: Option<Format>,
+    /// The version of the job; the newest when it is not named.
+    version: Option<u32>,
     /// `1` makes a browser save the file.
     download: Option<String>,
 }
 
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize)]
+/// What can be asked for; which stage has what, [`choose`] says.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "snake_case")]
 enum Format {
-    #[default]
-    Plain,
     Json,
+    Srt,
+    Vtt,
+    Wav,
+    Mp3,
+    Opus,
 }
 
-/// A file of a job's folder and how it is presented.
-struct File {
-    stored_name: String,
-    media_type: String,
+/// An artifact and how it is presented.
+struct Chosen<'a> {
+    content: Content<'a>,
+    media_type: &'a str,
     /// What a browser saves it as.
     download_name: String,
-    /// Whether only the text of a stored transcript is wanted.
-    text_only: bool,
+}
+
+enum Content<'a> {
+    /// A file of the job's folder, as it is.
+    Stored(&'a str),
+    /// Made of the stored transcript.
+    Transcript(&'a ArtifactRow, fn(&Transcript) -> String),
+    /// Made of stored speech, and kept.
+    Compressed(&'a ArtifactRow, Compression),
 }
 
 /// Gives the file; 404 while the stage has not made it.
@@ -54,20 +69,31 @@ pub(in crate::web) async fn show(
     request: Request,
 ) -> Result<Response, WebError> {
     let Query(query) = query.map_err(|error| WebError::bad_query(&error))?;
-    let job = find_job(&state, &id).await?;
-    let file = find_file(&job, &name, query.format)?;
-    let path = state.store.folder(job.id).path(&file.stored_name);
-    let mut response = if file.text_only {
-        texts::transcript(&path).await?.into_response()
-    } else {
-        serve(&path, request).await?
+    let job = match query.version {
+        Some(version) => find_version(&state, &id, version).await?,
+        None => find_job(&state, &id).await?,
+    };
+    let chosen = choose(&job, &name, query.format)?;
+    let folder = state.store.folder(job.id);
+    let mut response = match chosen.content {
+        Content::Stored(file) => serve(&folder.path(file), request).await?,
+        Content::Transcript(artifact, render) => {
+            render(&texts::transcript(&folder.path(&artifact.file)).await?).into_response()
+        }
+        Content::Compressed(artifact, compression) => {
+            let file = compressed::file(&state, job.id, artifact, compression).await?;
+            serve(&file, request).await?
+        }
     };
     let headers = response.headers_mut();
-    headers.insert(header::CONTENT_TYPE, header_value(&file.media_type)?);
-    // Artifacts never change, but a job can be deleted: a private copy may be kept for a while.
-    headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("private, max-age=3600"));
+    headers.insert(header::CONTENT_TYPE, header_value(chosen.media_type)?);
+    // A version's artifacts never change, but a job can be deleted: a private copy may be kept
+    // for a while. Without a version the same address gives another file after a run again.
+    let caching =
+        if query.version.is_some() { "private, max-age=3600" } else { "private, no-cache" };
+    headers.insert(header::CACHE_CONTROL, HeaderValue::from_static(caching));
     if query.download.as_deref() == Some("1") {
-        let disposition = format!("attachment; filename=\"{}\"", file.download_name);
+        let disposition = format!("attachment; filename=\"{}\"", chosen.download_name);
         headers.insert(header::CONTENT_DISPOSITION, header_value(&disposition)?);
     }
     Ok(response)
@@ -87,14 +113,16 @@ fn header_value(text: &str) -> Result<HeaderValue, WebError> {
         .map_err(|_| WebError::internal(format_args!("{text:?} does not fit in a header")))
 }
 
-fn find_file(job: &Job, stage: &str, format: Format) -> Result<File, WebError> {
+fn choose<'a>(job: &'a Job, stage: &str, format: Option<Format>) -> Result<Chosen<'a>, WebError> {
     if stage == "prompt" {
+        if format.is_some() {
+            return Err(bad_format("The prompt can only be had as it was sent, without format."));
+        }
         let extension = job.prompt_file.rsplit_once('.').map_or("bin", |(_, extension)| extension);
-        return Ok(File {
-            stored_name: job.prompt_file.clone(),
-            media_type: job.prompt_type.clone(),
+        return Ok(Chosen {
+            content: Content::Stored(&job.prompt_file),
+            media_type: &job.prompt_type,
             download_name: format!("prompt.{extension}"),
-            text_only: false,
         });
     }
     let stage: StageKind = stage
@@ -104,35 +132,75 @@ fn find_file(job: &Job, stage: &str, format: Format) -> Result<File, WebError> {
         not_found("artifact_not_ready", format!("The stage {stage} has not made a result yet."))
     })?;
     let target = &job.options.target;
-    let (download_name, json_name) = match stage {
-        StageKind::TranscribeAudio => ("transcript.txt".to_owned(), Some("transcript.json")),
-        StageKind::GenerateText => ("text.txt".to_owned(), None),
-        StageKind::SynthesisAudioEn => ("speech.en.wav".to_owned(), None),
-        StageKind::TranslateText => (format!("translation.{target}.txt"), None),
-        StageKind::SynthesisAudio => (format!("speech.{target}.wav"), None),
-    };
-    let stored_name = artifact.file.clone();
-    match (format, json_name) {
-        (Format::Json, Some(name)) => Ok(File {
-            stored_name,
-            media_type: "application/json".to_owned(),
-            download_name: name.to_owned(),
-            text_only: false,
-        }),
-        (Format::Json, None) => {
-            let message = "Only transcribe_audio can be had with format=json.";
-            Err(WebError::bad_request("bad_query", message).param("format"))
-        }
-        (Format::Plain, json_name) => {
-            let is_text = !matches!(stage, StageKind::SynthesisAudioEn | StageKind::SynthesisAudio);
-            let media_type = if is_text {
-                "text/plain; charset=utf-8".to_owned()
-            } else {
-                artifact.media_type.clone()
-            };
-            Ok(File { stored_name, media_type, download_name, text_only: json_name.is_some() })
-        }
+    match stage {
+        StageKind::TranscribeAudio => transcript(artifact, format),
+        StageKind::GenerateText => text(artifact, "text.txt".to_owned(), format),
+        StageKind::TranslateText => text(artifact, format!("translation.{target}.txt"), format),
+        StageKind::SynthesisAudioEn => speech(artifact, "en", format),
+        StageKind::SynthesisAudio => speech(artifact, target, format),
     }
+}
+
+fn transcript(artifact: &ArtifactRow, format: Option<Format>) -> Result<Chosen<'_>, WebError> {
+    let (content, media_type, extension) = match format {
+        None => {
+            let plain = |transcript: &Transcript| transcript.text.clone();
+            (Content::Transcript(artifact, plain), "text/plain; charset=utf-8", "txt")
+        }
+        Some(Format::Json) => (Content::Stored(&artifact.file), "application/json", "json"),
+        // SubRip files have no registered type; this is what players expect.
+        Some(Format::Srt) => {
+            let content = Content::Transcript(artifact, subtitles::srt);
+            (content, "application/x-subrip; charset=utf-8", "srt")
+        }
+        Some(Format::Vtt) => {
+            (Content::Transcript(artifact, subtitles::vtt), "text/vtt; charset=utf-8", "vtt")
+        }
+        Some(_) => {
+            return Err(bad_format("The transcript can be had with format=json, srt or vtt."));
+        }
+    };
+    Ok(Chosen { content, media_type, download_name: format!("transcript.{extension}") })
+}
+
+fn text(
+    artifact: &ArtifactRow,
+    download_name: String,
+    format: Option<Format>,
+) -> Result<Chosen<'_>, WebError> {
+    if format.is_some() {
+        return Err(bad_format("This text can only be had plain, without format."));
+    }
+    let content = Content::Stored(&artifact.file);
+    Ok(Chosen { content, media_type: "text/plain; charset=utf-8", download_name })
+}
+
+fn speech<'a>(
+    artifact: &'a ArtifactRow,
+    language: &str,
+    format: Option<Format>,
+) -> Result<Chosen<'a>, WebError> {
+    let compression = match format {
+        None | Some(Format::Wav) => {
+            return Ok(Chosen {
+                content: Content::Stored(&artifact.file),
+                media_type: &artifact.media_type,
+                download_name: format!("speech.{language}.wav"),
+            });
+        }
+        Some(Format::Mp3) => Compression::Mp3,
+        Some(Format::Opus) => Compression::Opus,
+        Some(_) => return Err(bad_format("Speech can be had with format=wav, mp3 or opus.")),
+    };
+    Ok(Chosen {
+        content: Content::Compressed(artifact, compression),
+        media_type: compression.media_type(),
+        download_name: format!("speech.{language}.{}", compression.extension()),
+    })
+}
+
+fn bad_format(message: &str) -> WebError {
+    WebError::bad_request("bad_query", message).param("format")
 }
 
 fn not_found(code: &'static str, message: impl Into<String>) -> WebError {

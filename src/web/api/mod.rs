@@ -8,6 +8,8 @@ pub(super) mod health;
 pub(super) mod jobs;
 pub(super) mod versions;
 
+use axum::http::StatusCode;
+
 use crate::jobs::{Job, JobId};
 
 use super::error::WebError;
@@ -20,4 +22,18 @@ use super::state::AppState;
 pub(super) async fn find_job(state: &AppState, id: &str) -> Result<Job, WebError> {
     let id: JobId = id.parse()?;
     state.store.get(id).await?.ok_or_else(WebError::no_such_job)
+}
+
+/// The job that a path names, as it was in a version.
+///
+/// # Errors
+/// 404 when there is no such job or version.
+async fn find_version(state: &AppState, id: &str, version: u32) -> Result<Job, WebError> {
+    let id: JobId = id.parse()?;
+    state.store.get_version(id, version).await?.ok_or_else(no_such_version)
+}
+
+fn no_such_version() -> WebError {
+    let message = "There is no such version of the job.";
+    WebError::new(StatusCode::NOT_FOUND, "version_not_found", message)
 }

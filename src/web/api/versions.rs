@@ -11,7 +11,7 @@ use serde_json::{Map, Value};
 use super::super::error::WebError;
 use super::super::options::{self, Wanted};
 use super::super::state::AppState;
-use super::find_job;
+use super::{find_job, find_version, no_such_version};
 use crate::jobs::{Job, JobId};
 use crate::stage::StageKind;
 
@@ -64,9 +64,7 @@ pub(in crate::web) async fn show(
     State(state): State<AppState>,
     Path((id, version)): Path<(String, String)>,
 ) -> Result<Json<Job>, WebError> {
-    let (id, version) = parse(&id, &version)?;
-    let job = state.store.get_version(id, version).await?.ok_or_else(no_such_version)?;
-    Ok(Json(job))
+    Ok(Json(find_version(&state, &id, parse(&version)?).await?))
 }
 
 /// `DELETE /api/v1/jobs/{id}/versions/{version}`: removes a version that is not the newest.
@@ -74,8 +72,7 @@ pub(in crate::web) async fn remove(
     State(state): State<AppState>,
     Path((id, version)): Path<(String, String)>,
 ) -> Result<StatusCode, WebError> {
-    let (id, version) = parse(&id, &version)?;
-    if state.store.delete_version(id, version).await? {
+    if state.store.delete_version(id.parse()?, parse(&version)?).await? {
         Ok(StatusCode::NO_CONTENT)
     } else {
         Err(no_such_version())
@@ -94,12 +91,6 @@ async fn queued(
     Ok((StatusCode::ACCEPTED, Json(job)))
 }
 
-fn parse(id: &str, version: &str) -> Result<(JobId, u32), WebError> {
-    let id = id.parse()?;
-    Ok((id, version.parse().map_err(|_| no_such_version())?))
-}
-
-fn no_such_version() -> WebError {
-    let message = "There is no such version of the job.";
-    WebError::new(StatusCode::NOT_FOUND, "version_not_found", message)
+fn parse(version: &str) -> Result<u32, WebError> {
+    version.parse().map_err(|_| no_such_version())
 }

@@ -1,0 +1,60 @@
+//! Promise: whatever voice speaks, it is as loud as any other, and nothing is clipped.
+
+mod support;
+
+use mega_pipeline::audio::{Audio, loudness};
+use mega_pipeline::config::{Config, Origin};
+use mega_pipeline::engine::{Cancel, Control};
+use mega_pipeline::models::ModelStore;
+use mega_pipeline::settings::Settings;
+use mega_pipeline::stage::{self, Artifact, Artifacts, StageContext, StageKind};
+use support::models_dir;
+
+const ENGLISH: &str =
+    "Containers are light. They start in a second!\n\nWhat would you do with a thousand of them?";
+const FRENCH: &str = "Les conteneurs sont légers.\n\nQue feriez-vous de mille d’entre eux ?";
+const PORTUGUESE: &str = "Os contêineres são leves. O que você faria com mil deles?";
+
+/// Has the stage `kind` speak `text`, in English or in the language `target`.
+fn speak(kind: StageKind, target: &str, text: &str) -> Audio {
+    let mut config = Config::defaults();
+    let models = models_dir().to_string_lossy().into_owned();
+    config.set("models_dir", &models, Origin::Default).expect("a setting");
+    config.set("target", target, Origin::Default).expect("a setting");
+    let settings = Settings::new(&config).expect("valid settings");
+    let mut stages =
+        stage::local(&settings, &ModelStore::open(&settings.models_dir).expect("a store"));
+    let stage = stages.iter_mut().find(|stage| stage.kind() == kind).expect("all five are there");
+    let inputs = Artifacts {
+        text: Some(text.to_owned()),
+        translation: Some(text.to_owned()),
+        ..Artifacts::default()
+    };
+    let control = Control { cancel: &Cancel::default(), progress: &|_| {} };
+    let context = StageContext { options: &settings.defaults, control };
+    match stage.run(&inputs, &context).expect("it speaks").artifact {
+        Artifact::Audio(audio) => audio,
+        other => panic!("{kind} made {other:?}"),
+    }
+}
+
+#[test]
+fn every_language_comes_out_at_minus_16_lufs_with_peaks_below_minus_1_decibel() {
+    for (kind, target, text) in [
+        (StageKind::SynthesisAudioEn, "fr", ENGLISH),
+        (StageKind::SynthesisAudio, "fr", FRENCH),
+        (StageKind::SynthesisAudio, "pt", PORTUGUESE),
+        (StageKind::SynthesisAudioEn, "fr", "No."),
+    ] {
+        let audio = speak(kind, target, text);
+        let found = loudness::measure(&audio).expect("a usual rate");
+        println!("{kind} {target}: {} ms, {found:?}", audio.duration_ms());
+        assert!((found.lufs - loudness::TARGET_LUFS).abs() < 0.5, "{text}: {found:?}");
+        assert!(found.peak_dbtp <= loudness::PEAK_DBTP + 0.01, "{text}: {found:?}");
+    }
+}
+
+#[test]
+fn a_text_without_words_is_an_empty_recording() {
+    assert_eq!(speak(StageKind::SynthesisAudioEn, "fr", "…").samples, Vec::<f32>::new());
+}
