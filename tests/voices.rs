@@ -8,7 +8,7 @@ use mega_pipeline::audio::Audio;
 use mega_pipeline::engine::kokoro::{Kokoro, KokoroModel};
 use mega_pipeline::engine::phonemes::{self, TIE};
 use mega_pipeline::engine::vad::Vad;
-use mega_pipeline::engine::{EngineError, Hardware, Voice};
+use mega_pipeline::engine::{Cancel, EngineError, Hardware, Voice};
 use support::voices::{kokoro, piper};
 use support::{model_file, models_dir, start_speech};
 
@@ -202,7 +202,7 @@ fn vad() -> Vad {
 fn silence_and_noise_are_no_speech() {
     let mut vad = vad();
     let mut speech = |samples: Vec<f32>| {
-        vad.speech(&Audio { sample_rate: 16_000, samples }).expect("it listens")
+        vad.speech(&Audio { sample_rate: 16_000, samples }, &Cancel::default()).expect("it listens")
     };
     assert!(speech(vec![]).is_empty(), "nothing at all");
     assert!(speech(vec![0.0; 80_000]).is_empty(), "digital silence");
@@ -228,7 +228,9 @@ fn a_reader_speaks_most_of_the_time_and_not_in_the_silence_around() {
     let silence = vec![0.0; 32_000];
     let samples = [&silence[..], &read, &silence].concat();
     let began = Instant::now();
-    let found = vad().speech(&Audio { sample_rate: 16_000, samples }).expect("it listens");
+    let found = vad()
+        .speech(&Audio { sample_rate: 16_000, samples }, &Cancel::default())
+        .expect("it listens");
     println!("{} samples heard in {:.3} s", read.len() + 64_000, began.elapsed().as_secs_f32());
     let spoken: usize = found.iter().map(ExactSizeIterator::len).sum();
     assert!(spoken * 10 > read.len() * 8, "{spoken} of {} samples: {found:?}", read.len());
@@ -239,6 +241,6 @@ fn a_reader_speaks_most_of_the_time_and_not_in_the_silence_around() {
 #[test]
 fn another_sample_rate_is_refused() {
     let audio = Audio { sample_rate: 44_100, samples: vec![0.0; 1000] };
-    let error = vad().speech(&audio).expect_err("the model knows 16 kHz only");
+    let error = vad().speech(&audio, &Cancel::default()).expect_err("the model knows 16 kHz only");
     assert!(error.to_string().contains("44100 Hz instead of 16000 Hz"), "{error}");
 }

@@ -77,16 +77,35 @@ pub fn probe(path: &Path) -> Result<AudioInfo, DecodeError> {
 /// recording cut short is [`DecodeError::Damaged`] where its header says how long
 /// it should be; in formats made to be cut (Ogg, WebM, MP3) what is there counts.
 pub fn decode(path: &Path, limits: &DecodeLimits) -> Result<Audio, DecodeError> {
-    guarded(|| decode_unguarded(path, limits))
+    decode_while(path, limits, &|| true)
 }
 
-fn decode_unguarded(path: &Path, limits: &DecodeLimits) -> Result<Audio, DecodeError> {
+/// As [`decode`], for as long as `wanted` answers yes: an hour of MP3 takes seconds.
+///
+/// # Errors
+/// As [`decode`], and [`DecodeError::Unwanted`] once `wanted` answered no.
+pub fn decode_while(
+    path: &Path,
+    limits: &DecodeLimits,
+    wanted: &dyn Fn() -> bool,
+) -> Result<Audio, DecodeError> {
+    guarded(|| decode_unguarded(path, limits, wanted))
+}
+
+fn decode_unguarded(
+    path: &Path,
+    limits: &DecodeLimits,
+    wanted: &dyn Fn() -> bool,
+) -> Result<Audio, DecodeError> {
     let max_samples = limits.max_audio_s.saturating_mul(u64::from(SPEECH_RATE));
     let mut source = Source::open(path)?;
     let mut samples = Vec::new();
     let mut block = Vec::new();
     let mut resampler: Option<Resampler> = None;
     while let Some(rate) = source.next_block(&mut block)? {
+        if !wanted() {
+            return Err(DecodeError::Unwanted);
+        }
         let mut current = match resampler.take() {
             Some(same) if same.from_rate() == rate => same,
             // Chained Ogg streams may change their rate on the way.

@@ -10,7 +10,7 @@ pub mod playback;
 pub mod resample;
 pub mod speech;
 
-pub use decode::{AudioInfo, DecodeError, DecodeLimits, decode, probe};
+pub use decode::{AudioInfo, DecodeError, DecodeLimits, decode, decode_while, probe};
 pub use encode::{Compression, read_wav, wav_bytes, write_wav};
 
 /// Samples per second of all sound that speech recognition gets.

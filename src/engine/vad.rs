@@ -9,7 +9,7 @@ use std::path::Path;
 use ort::session::Session;
 use ort::value::Tensor;
 
-use super::{EngineError, Hardware, onnx};
+use super::{Cancel, EngineError, Hardware, onnx};
 use crate::audio::Audio;
 
 /// Samples per second that the model is made for.
@@ -52,24 +52,30 @@ impl Vad {
     /// samples in order of time. None means that nobody speaks at all.
     ///
     /// # Errors
-    /// When the sample rate is another or the model fails.
-    pub fn speech(&mut self, audio: &Audio) -> Result<Vec<Range<usize>>, EngineError> {
+    /// When the sample rate is another or the model fails, and [`EngineError::Canceled`].
+    pub fn speech(
+        &mut self,
+        audio: &Audio,
+        cancel: &Cancel,
+    ) -> Result<Vec<Range<usize>>, EngineError> {
         if audio.sample_rate != SAMPLE_RATE {
             let detail = format_args!("{} Hz instead of {SAMPLE_RATE} Hz", audio.sample_rate);
             return Err(EngineError::run("Looking for speech", detail));
         }
         let probabilities = self
-            .probabilities(&audio.samples)
+            .probabilities(&audio.samples, cancel)
             .map_err(|error| EngineError::run("Looking for speech", error))?;
+        cancel.check()?;
         Ok(stretches(&probabilities, audio.samples.len()))
     }
 
-    /// The probability of speech in each window; the last one is filled with silence.
-    fn probabilities(&mut self, samples: &[f32]) -> ort::Result<Vec<f32>> {
+    /// The probability of speech in each window, as far as the work was not canceled; the
+    /// last one is filled with silence.
+    fn probabilities(&mut self, samples: &[f32], cancel: &Cancel) -> ort::Result<Vec<f32>> {
         let mut state = vec![0.0_f32; STATE.iter().product()];
         let mut input = vec![0.0_f32; CONTEXT + WINDOW];
         let mut probabilities = Vec::with_capacity(samples.len().div_ceil(WINDOW));
-        for window in samples.chunks(WINDOW) {
+        for window in samples.chunks(WINDOW).take_while(|_| !cancel.is_canceled()) {
             input.copy_within(WINDOW.., 0);
             input[CONTEXT..CONTEXT + window.len()].copy_from_slice(window);
             input[CONTEXT + window.len()..].fill(0.0);

@@ -7,6 +7,7 @@
 //! four times faster.
 
 mod callbacks;
+mod parts;
 mod plausible;
 mod segments;
 

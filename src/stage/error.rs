@@ -117,6 +117,7 @@ impl From<DecodeError> for StageError {
     fn from(error: DecodeError) -> Self {
         let code = match error {
             DecodeError::TooLong { .. } => ErrorCode::TooLong,
+            DecodeError::Unwanted => return Self::canceled(),
             DecodeError::Io { .. } => {
                 return Self::internal("The recording could not be read.", error);
             }

@@ -4,8 +4,7 @@ use std::time::Instant;
 
 use super::engines::{Loaded, SharedEngines, elapsed_ms, lock};
 use super::{Artifact, Artifacts, Stage, StageContext, StageError, StageKind, StageOutput, Timing};
-use crate::audio::{DecodeLimits, decode};
-use crate::engine::EngineError;
+use crate::audio::{DecodeLimits, decode_while};
 use crate::engine::vad::Vad;
 use crate::engine::whisper::Whisper;
 
@@ -48,13 +47,12 @@ impl Stage for TranscribeAudio {
         self.load()?;
         let (whisper, vad) = self.loaded.as_mut().expect("load() has just filled it");
         let started = Instant::now();
-        let audio = decode(&inputs.prompt, &self.limits)?;
-        ctx.control.cancel.check()?;
+        let cancel = ctx.control.cancel;
+        let audio = decode_while(&inputs.prompt, &self.limits, &|| !cancel.is_canceled())?;
         // Whisper invents text for silence, so it is not asked about any.
-        if vad.speech(&audio)?.is_empty() {
-            return Err(EngineError::NoSpeech.into());
-        }
-        let transcript = whisper.engine.transcribe(&audio, Some(LANGUAGE), &ctx.control)?;
+        let speech = vad.speech(&audio, cancel)?;
+        let transcript =
+            whisper.engine.transcribe_speech(&audio, &speech, Some(LANGUAGE), &ctx.control)?;
         let timing = Timing {
             run_ms: elapsed_ms(started),
             audio_ms: Some(audio.duration_ms()),

@@ -97,8 +97,8 @@ fn unusable(error: &DecodeError) -> WebError {
         DecodeError::NoSound { .. } | DecodeError::TooLong { .. } | DecodeError::Damaged { .. } => {
             WebError::unprocessable("unusable_audio", message)
         }
-        // Its message names a path of this machine.
-        DecodeError::Io { .. } => WebError::internal(message),
+        // The message of the one names a path of this machine; nobody stops a probe.
+        DecodeError::Io { .. } | DecodeError::Unwanted => WebError::internal(message),
     }
 }
 

@@ -59,3 +59,20 @@ fn alike(a: &[f32], b: &[f32]) -> f64 {
     }
     f64::from(product) / f64::from(power_a * power_b).sqrt().max(f64::MIN_POSITIVE)
 }
+
+/// White noise within -1 to 1, from a linear congruential generator.
+pub struct Noise(u32);
+
+impl Noise {
+    /// The same seed gives the same noise.
+    pub fn new(seed: u32) -> Self {
+        Self(seed)
+    }
+
+    /// The next sample.
+    pub fn next(&mut self) -> f32 {
+        self.0 = self.0.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
+        // The lower bits have short periods.
+        (self.0 >> 8) as f32 / (1_u32 << 23) as f32 - 1.0
+    }
+}

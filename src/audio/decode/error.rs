@@ -40,6 +40,9 @@ pub enum DecodeError {
         /// What is wrong with it.
         detail: String,
     },
+    /// Whoever asked for the sound does not want it any more.
+    #[error("Reading the recording was stopped.")]
+    Unwanted,
     /// The file cannot be read.
     #[error("The recording {} cannot be read: {source}.", path.display())]
     Io {
