@@ -9,6 +9,7 @@ use std::f32::consts::TAU;
 use mega_pipeline::audio::{Audio, DecodeLimits, SPEECH_RATE, decode, write_wav};
 use mega_pipeline::config::{Config, Origin};
 use mega_pipeline::engine::{Cancel, Control};
+use mega_pipeline::models::ModelStore;
 use mega_pipeline::settings::Settings;
 use mega_pipeline::stage::{
     self, Artifact, Artifacts, ErrorCode, Stage, StageContext, StageError, StageKind, StageOutput,
@@ -35,7 +36,8 @@ impl Listener {
             config.set(key, value, Origin::Default).expect("a setting");
         }
         let settings = Settings::new(&config).expect("valid settings");
-        let stages = stage::local(&settings).expect("the stages are put together");
+        let stages =
+            stage::local(&settings, &ModelStore::open(&settings.models_dir).expect("a store"));
         let stage = stages.into_iter().find(|it| it.kind() == StageKind::TranscribeAudio);
         Self { stage: stage.expect("all five are there"), settings }
     }
