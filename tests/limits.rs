@@ -9,11 +9,11 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use mega_pipeline::jobs::{
-    JobError, JobEventKind, JobState, JobStore, NewJob, Readiness, Retention, StoreOptions, Workers,
+    JobError, JobEventKind, JobState, JobStore, Readiness, Retention, StoreOptions, Workers,
 };
-use mega_pipeline::stage::{ErrorCode, JobOptions, Stage, StageError, StageKind, stub};
+use mega_pipeline::stage::{ErrorCode, Stage, StageError, StageKind, stub};
 use support::drive;
-use support::jobs::{StoppedClock, ended, event, get, open_with, submit};
+use support::jobs::{StoppedClock, ended, event, get, open_with, submit, try_submit};
 use support::snapshot::snapshot;
 
 const GRACE: Duration = Duration::from_secs(10);
@@ -25,16 +25,7 @@ fn options(clock: &Arc<StoppedClock>) -> StoreOptions {
 }
 
 async fn refusal(store: &JobStore) -> JobError {
-    let upload = store.incoming_dir().join("upload");
-    tokio::fs::write(&upload, b"sound").await.expect("the upload is written");
-    let new = NewJob {
-        prompt_name: None,
-        prompt_type: "audio/wav".to_owned(),
-        prompt_extension: "wav",
-        prompt_ms: None,
-        options: JobOptions::default(),
-    };
-    store.submit(new, &upload).await.expect_err("it is refused")
+    try_submit(store).await.expect_err("it is refused")
 }
 
 /// Stub stages whose transcription fails as often as it is told, then works.

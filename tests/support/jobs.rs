@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use futures::future::BoxFuture;
 use mega_pipeline::jobs::{
-    Clock, EventHub, Job, JobEvent, JobEventKind, JobId, JobStore, NewJob, StoreOptions,
+    Clock, EventHub, Job, JobError, JobEvent, JobEventKind, JobId, JobStore, NewJob, StoreOptions,
 };
 use mega_pipeline::stage::JobOptions;
 use tokio::sync::{broadcast, watch};
@@ -65,6 +65,11 @@ pub async fn event(
 
 /// Submits a job whose prompt is a few bytes.
 pub async fn submit(store: &JobStore) -> JobId {
+    try_submit(store).await.expect("the job is accepted")
+}
+
+/// Submits a job that may be refused.
+pub async fn try_submit(store: &JobStore) -> Result<JobId, JobError> {
     let upload = store.incoming_dir().join("upload");
     tokio::fs::write(&upload, b"not really audio").await.expect("the upload is written");
     let new = NewJob {
@@ -74,7 +79,7 @@ pub async fn submit(store: &JobStore) -> JobId {
         prompt_ms: Some(1000),
         options: JobOptions::default(),
     };
-    store.submit(new, &upload).await.expect("the job is accepted")
+    store.submit(new, &upload).await
 }
 
 /// The job, which must exist.
