@@ -6,53 +6,14 @@
 
 mod support;
 
-use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
+use std::path::Path;
 use std::time::{Duration, Instant};
 
 use mega_pipeline::audio::{
-    Audio, DecodeError, DecodeLimits, SPEECH_RATE, decode, probe, wav_bytes, write_wav,
+    Audio, DecodeError, DecodeLimits, SPEECH_RATE, decode, probe, wav_bytes,
 };
+use support::encoder::{make, make_live, workshop};
 use support::sound::{SECONDS, correlation, speech_like};
-use tempfile::TempDir;
-
-/// A folder with the sound in it, for ffmpeg to read.
-fn workshop() -> TempDir {
-    let dir = tempfile::tempdir().expect("a temporary folder");
-    let source = Audio { sample_rate: 48_000, samples: speech_like(48_000) };
-    write_wav(&dir.path().join("source.wav"), &source).expect("the source is written");
-    dir
-}
-
-/// Has ffmpeg make `name` of the sound, with `options`.
-fn make(dir: &Path, name: &str, options: &str) -> PathBuf {
-    let result = Command::new("ffmpeg")
-        .args(["-nostdin", "-loglevel", "error", "-y", "-i", "source.wav"])
-        .args(options.split_whitespace())
-        .arg(name)
-        .current_dir(dir)
-        .output()
-        .expect("ffmpeg is installed: script/test sees to it");
-    assert!(result.status.success(), "{name}: {}", String::from_utf8_lossy(&result.stderr));
-    dir.join(name)
-}
-
-/// As [`make`], through a pipe, in which the muxer cannot go back to write lengths:
-/// what a browser's recorder gives.
-fn make_live(dir: &Path, name: &str, options: &str) -> PathBuf {
-    let path = dir.join(name);
-    let file = std::fs::File::create(&path).expect("created");
-    let status = Command::new("ffmpeg")
-        .args(["-nostdin", "-loglevel", "error", "-i", "source.wav"])
-        .args(options.split_whitespace())
-        .arg("pipe:1")
-        .current_dir(dir)
-        .stdout(Stdio::from(file))
-        .status()
-        .expect("ffmpeg is installed: script/test sees to it");
-    assert!(status.success(), "{name}");
-    path
-}
 
 /// Decodes `path` and compares it with the sound that it was made of.
 #[track_caller]
@@ -78,6 +39,7 @@ fn wav_of_every_width_rate_and_number_of_channels_is_decoded() {
         ("wide.wav", "-ar 32000 -c:a pcm_s32le"),
         ("old.wav", "-ar 11025 -c:a pcm_u8"),
         ("telephone.wav", "-ar 8000 -c:a pcm_mulaw"),
+        ("european-telephone.wav", "-ar 8000 -c:a pcm_alaw"),
         ("dictaphone.wav", "-ar 16000 -c:a adpcm_ima_wav -block_size 256"),
         ("surround.wav", "-ar 48000 -ac 6 -c:a pcm_s16le"),
     ] {
@@ -115,6 +77,7 @@ fn flac_aiff_and_caf_are_decoded() {
         ("studio.flac", "-ar 96000 -ac 1 -sample_fmt s32"),
         ("mac.aiff", "-ar 44100 -ac 2"),
         ("mac.caf", "-ar 48000 -ac 1 -c:a pcm_s16le"),
+        ("lossless.caf", "-ar 44100 -ac 2 -c:a alac"),
     ] {
         assert_same_sound(&make(dir.path(), name, options));
     }

@@ -2,6 +2,7 @@
 #![allow(dead_code, reason = "every test crate uses its own part of this module")]
 
 pub mod drive;
+pub mod encoder;
 pub mod jobs;
 pub mod process;
 pub mod snapshot;

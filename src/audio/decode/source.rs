@@ -35,6 +35,15 @@ static CODECS: LazyLock<CodecRegistry> = LazyLock::new(|| {
 /// emit a few empty ones; only a broken or hostile file emits thousands.
 const MAX_BARREN_PACKETS: usize = 256;
 
+/// Samples of all channels that a decoder may keep room for. Decoders of plain samples make
+/// as much room as the header says a packet can hold, which may be gigabytes; real packets
+/// hold half a million at most (FLAC, 8 channels).
+const MAX_PACKET_SAMPLES: u64 = 1 << 22;
+
+/// Bytes in one packet. Demuxers read as much as the header says and the file has; real
+/// packets have two million at most.
+const MAX_PACKET_BYTES: usize = 1 << 22;
+
 /// How far a recording may stay behind the length its header promises: encoders
 /// count their padding in and out.
 const PROMISE_TOLERANCE_MS: u64 = 500;
@@ -125,6 +134,9 @@ impl Source {
                 // The pictures of a film.
                 continue;
             }
+            if packet.data.len() > MAX_PACKET_BYTES {
+                return Err(DecodeError::damaged("one of its parts is impossibly large"));
+            }
             barren += 1;
             match self.decoder.decode(&packet) {
                 Ok(buffer) => {
@@ -214,6 +226,11 @@ fn decoder_for(reader: &dyn FormatReader) -> Result<(&Track, Box<dyn AudioDecode
         return Err(DecodeError::NoSound { detail: "none of its tracks is sound of a known kind" });
     };
     let params = corrected(params);
+    let channels = params.channels.as_ref().map_or(1, |channels| channels.count() as u64);
+    let frames = params.max_frames_per_packet.unwrap_or(0);
+    if frames.saturating_mul(channels) > MAX_PACKET_SAMPLES {
+        return Err(DecodeError::damaged("its header holds impossible values"));
+    }
     let decoder =
         CODECS.make_audio_decoder(&params, &AudioDecoderOptions::default()).map_err(|error| {
             let what = if params.codec == CODEC_ID_NULL_AUDIO {
