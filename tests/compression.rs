@@ -4,9 +4,9 @@
 mod support;
 
 use std::path::Path;
-use std::process::Command;
 
 use mega_pipeline::audio::{Audio, Compression, DecodeLimits, decode, probe};
+use support::encoder::read_by_ffmpeg;
 use support::sound::{SECONDS, correlation, speech_like};
 
 /// Rates at which voices speak, and one that only a recording has.
@@ -15,20 +15,6 @@ const RATES: [u32; 5] = [16_000, 22_050, 24_000, 44_100, 48_000];
 fn compressed(compression: Compression, audio: &Audio, path: &Path) {
     let file = std::fs::File::create(path).expect("a file");
     compression.write(audio, file).expect("it is compressed");
-}
-
-/// What ffmpeg, an independent reader, makes of `path`: 16 kHz mono.
-fn read_by_ffmpeg(path: &Path) -> Vec<f32> {
-    let output = Command::new("ffmpeg")
-        .args(["-nostdin", "-loglevel", "warning", "-i"])
-        .arg(path)
-        .args(["-f", "f32le", "-ac", "1", "-ar", "16000", "pipe:1"])
-        .output()
-        .expect("ffmpeg is installed: script/test sees to it");
-    let told = String::from_utf8_lossy(&output.stderr);
-    assert!(output.status.success() && told.is_empty(), "{told}");
-    let bytes = output.stdout.chunks_exact(4);
-    bytes.map(|four| f32::from_le_bytes([four[0], four[1], four[2], four[3]])).collect()
 }
 
 #[track_caller]

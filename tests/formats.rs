@@ -12,7 +12,7 @@ use std::time::{Duration, Instant};
 use mega_pipeline::audio::{
     Audio, DecodeError, DecodeLimits, SPEECH_RATE, decode, probe, wav_bytes,
 };
-use support::encoder::{make, make_live, workshop};
+use support::encoder::{make, make_live, read_by_ffmpeg, workshop};
 use support::sound::{SECONDS, correlation, speech_like};
 
 /// Decodes `path` and compares it with the sound that it was made of.
@@ -110,6 +110,24 @@ fn webm_as_chromium_records_it_is_decoded() {
 
     assert_same_sound(&make(dir.path(), "vorbis.webm", "-ac 2 -c:a libvorbis"));
     assert_same_sound(&make(dir.path(), "sound.mka", "-ac 2 -c:a flac"));
+}
+
+#[test]
+fn what_chromium_recorded_is_decoded() {
+    // Made by tests/browser/record_fixtures.js from the same sound.
+    let fixtures = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests").join("fixtures");
+    for (name, container) in [("chromium-opus.webm", "matroska"), ("chromium-opus.mp4", "isomp4")] {
+        let path = fixtures.join(name);
+        let audio = decode(&path, &DecodeLimits::default()).expect("it is decoded");
+        // A recorder runs a little longer than the sound, so another reader says how long. In
+        // MP4 an edit list cuts off the encoder's first 80 ms, which are kept here.
+        let samples_off = audio.samples.len().abs_diff(read_by_ffmpeg(&path).len());
+        assert!(samples_off < 1600, "{name}: {samples_off} samples more or less");
+        let alike = correlation(&speech_like(SPEECH_RATE), &audio.samples, 1600);
+        assert!(alike > 0.95, "{name}: correlation {alike:.3}");
+        let info = probe(&path).expect("it is a recording");
+        assert_eq!((info.container, info.codec), (container, "opus"));
+    }
 }
 
 #[test]

@@ -1,4 +1,5 @@
-//! Recordings in other formats, made by ffmpeg from a sound that is made here.
+//! Recordings in other formats, made by ffmpeg from a sound that is made here, and ffmpeg as
+//! another reader to compare with.
 
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
@@ -48,4 +49,18 @@ pub fn make_live(dir: &Path, name: &str, options: &str) -> PathBuf {
         .expect("ffmpeg is installed: script/test sees to it");
     assert!(status.success(), "{name}");
     path
+}
+
+/// What ffmpeg, an independent reader, makes of `path`: 16 kHz mono.
+pub fn read_by_ffmpeg(path: &Path) -> Vec<f32> {
+    let output = Command::new("ffmpeg")
+        .args(["-nostdin", "-loglevel", "warning", "-i"])
+        .arg(path)
+        .args(["-f", "f32le", "-ac", "1", "-ar", "16000", "pipe:1"])
+        .output()
+        .expect("ffmpeg is installed: script/test sees to it");
+    let told = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success() && told.is_empty(), "{told}");
+    let bytes = output.stdout.chunks_exact(4);
+    bytes.map(|four| f32::from_le_bytes([four[0], four[1], four[2], four[3]])).collect()
 }
