@@ -5,8 +5,8 @@ use std::fs;
 use std::path::Path;
 
 use super::artifact::{TEMPORARY, hash_file};
-use super::store::remove_folder;
-use super::{ArtifactRow, JobError, JobFolder, JobId, JobState, JobStore, Run};
+use super::store::{blocking, remove_folder};
+use super::{ArtifactRow, Job, JobError, JobFolder, JobId, JobState, JobStore, Run};
 use crate::stage::{StageError, StageKind};
 
 /// A stage run is given up after it was started this often without an end: it
@@ -48,8 +48,15 @@ impl JobStore {
         }
         let ids = self.ids().await?;
         for &id in &ids {
-            recovered.run_again += usize::from(self.repair_job(id, Check::for_start).await?);
-            recovered.removed += self.remove_strays(id).await?;
+            let Some(job) = self.get(id).await? else { continue };
+            let mut artifacts = self.artifacts(id).await?;
+            if let Some(check) = Check::for_start(job.state)
+                && self.repair_job(&job, &artifacts, check).await?
+            {
+                recovered.run_again += 1;
+                artifacts = self.artifacts(id).await?;
+            }
+            recovered.removed += self.remove_strays(&job, &artifacts)?;
         }
         recovered.removed += self.remove_folders_without_row(&ids)?;
         recovered.removed += empty(self.incoming_dir())?;
@@ -65,43 +72,44 @@ impl JobStore {
     pub async fn verify_history(&self) -> Result<usize, JobError> {
         let mut run_again = 0;
         for id in self.ids().await? {
-            run_again += usize::from(self.repair_job(id, Check::for_history).await?);
+            let Some(job) = self.get(id).await? else { continue };
+            if job.state == JobState::Succeeded {
+                let artifacts = self.artifacts(id).await?;
+                run_again += usize::from(self.repair_job(&job, &artifacts, Check::Hash).await?);
+            }
         }
         Ok(run_again)
     }
 
     /// Lets a job run again from the first stage whose file is not what was recorded;
-    /// damaged files that only an older version shows are forgotten.
+    /// damaged files that only an older version made are forgotten. `all` are the
+    /// artifacts of all versions. Returns whether the job runs again.
     async fn repair_job(
         &self,
-        id: JobId,
-        check: fn(JobState) -> Option<Check>,
+        job: &Job,
+        all: &[ArtifactRow],
+        check: Check,
     ) -> Result<bool, JobError> {
-        let Some(job) = self.get(id).await? else { return Ok(false) };
-        let Some(check) = check(job.state) else { return Ok(false) };
-        let all = self.artifacts(id).await?;
-        let folder = self.folder(id);
-        let damaged = tokio::task::spawn_blocking(move || {
-            all.into_iter().filter(|artifact| !check.passes(artifact, &folder)).collect::<Vec<_>>()
+        let (folder, all) = (self.folder(job.id), all.to_vec());
+        let damaged = blocking(move || {
+            Ok(all.into_iter().filter(|it| !check.passes(it, &folder)).collect::<Vec<_>>())
         })
-        .await
-        .map_err(|_| JobError::Closed)?;
+        .await?;
         let first = job.artifacts.iter().find(|artifact| damaged.contains(artifact));
         if let Some(artifact) = first {
-            let run = Run { id, version: job.version, stage: artifact.stage };
-            self.repair(run).await?;
+            self.repair(Run { id: job.id, version: job.version, stage: artifact.stage }).await?;
         }
-        for lost in &damaged {
-            self.forget(Run { id, version: lost.version, stage: lost.stage }).await?;
+        // Of the newest version the repair has forgotten them, and a worker may have made
+        // them anew already.
+        for lost in damaged.iter().filter(|lost| lost.version != job.version) {
+            self.forget(Run { id: job.id, version: lost.version, stage: lost.stage }).await?;
         }
         Ok(first.is_some())
     }
 
     /// Removes files in a job's folder that no row knows.
-    async fn remove_strays(&self, id: JobId) -> Result<usize, JobError> {
-        let Some(job) = self.get(id).await? else { return Ok(0) };
-        let folder = self.folder(id);
-        let artifacts = self.artifacts(id).await?;
+    fn remove_strays(&self, job: &Job, artifacts: &[ArtifactRow]) -> Result<usize, JobError> {
+        let folder = self.folder(job.id);
         let known: HashSet<&str> = artifacts
             .iter()
             .map(|artifact| artifact.file.as_str())
@@ -155,11 +163,6 @@ impl Check {
             // It keeps what it has; it will not run again unless somebody asks for it.
             JobState::Failed | JobState::Canceled => None,
         }
-    }
-
-    /// Afterwards: everything that succeeded.
-    fn for_history(state: JobState) -> Option<Self> {
-        (state == JobState::Succeeded).then_some(Self::Hash)
     }
 
     fn passes(self, artifact: &ArtifactRow, folder: &JobFolder) -> bool {

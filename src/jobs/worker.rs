@@ -209,7 +209,7 @@ impl Work {
                 }
             }
             Err(error) if error.code == ErrorCode::Canceled && self.is_stopping() => {
-                self.runtime.block_on(self.store.put_back(claim))
+                self.runtime.block_on(self.store.put_back(claim.run))
             }
             Err(error) => self.fail(claim, &error),
         }
@@ -259,7 +259,7 @@ impl Work {
     }
 
     fn put_back(&self, claim: &Claim) {
-        if let Err(error) = self.runtime.block_on(self.store.put_back(claim)) {
+        if let Err(error) = self.runtime.block_on(self.store.put_back(claim.run)) {
             // Recovery at the next start finds it.
             tracing::error!(job = %claim.run.id, %error, "a stage run could not be queued again");
         }

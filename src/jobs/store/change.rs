@@ -18,10 +18,15 @@ impl JobStore {
     /// # Errors
     /// When the table fails.
     pub async fn cancel(&self, id: JobId) -> Result<bool, JobError> {
+        let running = self.0.events.live(id).map(|live| live.stage);
         self.0.events.cancel(id);
         let canceled = self.0.writer.run(Cancel { id, now: self.now_ms() }).await?;
         if canceled {
-            self.0.events.send(id, JobEventKind::Job { state: JobState::Canceled });
+            let state = JobState::Canceled;
+            if let Some(stage) = running {
+                self.0.events.send(id, JobEventKind::Stage { stage, state });
+            }
+            self.0.events.send(id, JobEventKind::Job { state });
         }
         Ok(canceled)
     }

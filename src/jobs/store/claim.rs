@@ -40,7 +40,15 @@ impl JobStore {
         }
         let started = JobEventKind::Stage { stage: run.stage, state: JobState::Running };
         self.0.events.send(run.id, started);
-        let Some(job) = self.get_version(run.id, run.version).await? else { return Ok(None) };
+        let job = match self.get_version(run.id, run.version).await {
+            Ok(Some(job)) => job,
+            Ok(None) => return Ok(None),
+            Err(error) => {
+                // Otherwise it would count as running until the next start, and nobody run it.
+                self.put_back(run).await?;
+                return Err(error);
+            }
+        };
         Ok(Some(Claim { job, run, attempt, queue_ms: (now - due_ms).max(0) as u64 }))
     }
 

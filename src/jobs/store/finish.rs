@@ -7,7 +7,7 @@ use sqlx::sqlite::SqliteConnection;
 use super::super::fault::{self, Point};
 use super::super::{JobError, JobEventKind, JobId, JobState, StoredArtifact};
 use super::writer::Operation;
-use super::{Claim, JobStore, Run};
+use super::{JobStore, Run};
 use crate::stage::{ErrorCode, StageError, Timing};
 
 impl JobStore {
@@ -73,9 +73,8 @@ impl JobStore {
 
     /// Queues a stage run again that was stopped through no fault of its own; the
     /// attempt does not count.
-    pub(in crate::jobs) async fn put_back(&self, claim: &Claim) -> Result<(), JobError> {
+    pub(in crate::jobs) async fn put_back(&self, run: Run) -> Result<(), JobError> {
         let due_ms = self.now_ms();
-        let run = claim.run;
         self.0.writer.run(PutBack { run, due_ms, error: None, uncount: true }).await?;
         self.wake();
         Ok(())

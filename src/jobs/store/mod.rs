@@ -240,7 +240,7 @@ pub(super) fn remove_folder(folder: &JobFolder) -> Result<(), JobError> {
 }
 
 /// Does work that waits for the disk on a thread that may wait.
-async fn blocking<T: Send + 'static>(
+pub(super) async fn blocking<T: Send + 'static>(
     work: impl FnOnce() -> Result<T, JobError> + Send + 'static,
 ) -> Result<T, JobError> {
     tokio::task::spawn_blocking(work).await.map_err(|_| JobError::Closed)?

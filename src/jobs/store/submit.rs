@@ -10,7 +10,7 @@ use super::super::artifact::sync_dir;
 use super::super::fault::{self, Point};
 use super::super::{JobError, JobEventKind, JobFolder, JobId, JobState, NewJob};
 use super::writer::Operation;
-use super::{JobStore, Run, blocking, make_due, make_private_dir};
+use super::{JobStore, Run, blocking, make_due, make_private_dir, remove_folder};
 use crate::stage::StageKind;
 
 impl JobStore {
@@ -20,7 +20,8 @@ impl JobStore {
     /// # Errors
     /// When too many jobs wait, or the disk or the table fails; the job is then not accepted.
     pub async fn submit(&self, new: NewJob, prompt: &Path) -> Result<JobId, JobError> {
-        self.check_room().await?;
+        // Whether too many wait is asked in the transaction that adds one.
+        self.check_disk()?;
         let id = JobId::new();
         let prompt_file = format!("prompt.{}", new.prompt_extension);
         let stored = {
@@ -37,7 +38,9 @@ impl JobStore {
             Err(error) => Err(error),
         };
         if let Err(error) = accepted {
-            let _ = fs::remove_dir_all(self.folder(id).dir());
+            let folder = self.folder(id);
+            // A folder that stays behind has no row and is removed at the next start.
+            let _ = blocking(move || remove_folder(&folder)).await;
             return Err(error);
         }
         fault::reach(Point::Accepted).map_err(JobError::io("accepting"))?;
