@@ -7,7 +7,6 @@ use serde::Serialize;
 
 use crate::engine::{Cancel, Control};
 use crate::error::AppError;
-use crate::models::ModelStore;
 use crate::settings::Settings;
 use crate::stage::{self, Artifacts, Stage, StageContext, StageKind, Timing};
 
@@ -69,11 +68,7 @@ pub fn run(args: &BenchArgs, settings: &Settings) -> Result<(), AppError> {
     if let Some(target) = &args.target {
         options.target.clone_from(target);
     }
-    let stages = if args.stub {
-        stage::stub::stages()
-    } else {
-        stage::local(settings, &ModelStore::open(&settings.models_dir)?)
-    };
+    let stages = super::stages(args.stub, settings)?;
     let mut inputs = Artifacts { prompt: args.input.clone(), ..Artifacts::default() };
     let mut rows = Vec::new();
     for mut stage in stages {

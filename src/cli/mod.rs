@@ -19,6 +19,7 @@ use crate::config::{Config, ConfigError, FILE_NAME, Origin};
 use crate::error::{AppError, exit};
 use crate::models::ModelStore;
 use crate::settings::Settings;
+use crate::stage::{self, Stage};
 use crate::telemetry;
 
 const EXIT_CODES: &str = "\
@@ -116,6 +117,14 @@ fn run_models(args: models::ModelsArgs, settings: &Settings) -> Result<(), AppEr
     let store = ModelStore::open(&settings.models_dir)?;
     let complete = runtime()?.block_on(args.run(&store, settings.offline))?;
     if complete { Ok(()) } else { Err(AppError::Told(exit::MISSING)) }
+}
+
+/// The five stages for a command that runs them itself, nothing loaded yet.
+fn stages(stub: bool, settings: &Settings) -> Result<Vec<Box<dyn Stage>>, AppError> {
+    if stub {
+        return Ok(stage::stub::stages());
+    }
+    Ok(stage::local(settings, &ModelStore::open(&settings.models_dir)?))
 }
 
 /// The event loop that the network, the database and child processes need.

@@ -11,10 +11,9 @@ use super::progress::StageProgress;
 use crate::audio::{self, playback};
 use crate::engine::{Cancel, Control};
 use crate::error::AppError;
-use crate::models::ModelStore;
 use crate::settings::Settings;
 use crate::stage::{
-    self, Artifact, Artifacts, JobOptions, Stage, StageContext, StageError, StageKind, StageOutput,
+    Artifact, Artifacts, JobOptions, Stage, StageContext, StageError, StageKind, StageOutput,
     Timing,
 };
 use crate::text::{Transcript, templates};
@@ -74,11 +73,7 @@ pub fn run(args: &RunArgs, settings: &Settings) -> Result<(), AppError> {
     let mut inputs = read_input(args)?;
     let out = args.out.clone().unwrap_or_else(|| default_out(&args.input));
     fs::create_dir_all(&out).map_err(AppError::io(&out))?;
-    let mut stages = if args.stub {
-        stage::stub::stages()
-    } else {
-        stage::local(settings, &ModelStore::open(&settings.models_dir)?)
-    };
+    let mut stages = super::stages(args.stub, settings)?;
 
     let cancel = Cancel::default();
     stop_on_interrupt(&cancel)?;

@@ -3,6 +3,7 @@
 use std::env;
 use std::path::PathBuf;
 
+use crate::jobs::StoreOptions;
 use crate::stage::JobOptions;
 
 /// Every variable of the environment that configures this program begins with this.
@@ -91,17 +92,17 @@ pub fn known_keys() -> Vec<Key> {
         Key::new(
             "max_queued",
             "Most jobs that may wait; beyond it recordings are refused.",
-            || "100".to_owned(),
+            || StoreOptions::default().max_queued.to_string(),
         ),
         Key::new(
             "min_free_bytes",
             "With less free disk, recordings are refused and jobs wait.",
-            || "500000000".to_owned(),
+            || StoreOptions::default().min_free_bytes.to_string(),
         ),
         Key::new(
             "max_attempts",
             "How often a stage is started before a failure that could pass counts as final.",
-            || "3".to_owned(),
+            || StoreOptions::default().max_attempts.to_string(),
         ),
         Key::new("retention_days", "Days that an ended job is kept; 0 is for ever.", || {
             "0".to_owned()

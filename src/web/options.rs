@@ -29,21 +29,9 @@ pub(super) struct Wanted {
 /// 400 when they cannot be understood, 422 when they ask for something that is
 /// not offered.
 pub(super) fn choose(config: &WebConfig, wanted: &Wanted) -> Result<JobOptions, WebError> {
-    choose_over(&config.defaults, config, wanted)
-}
-
-/// The options of a job where what is not asked for is as in `base`.
-///
-/// # Errors
-/// As [`choose`].
-pub(super) fn choose_over(
-    base: &JobOptions,
-    config: &WebConfig,
-    wanted: &Wanted,
-) -> Result<JobOptions, WebError> {
     let mut options = match &wanted.options {
-        Some(text) => overlay(base, text)?,
-        None => base.clone(),
+        Some(text) => overlay(&config.defaults, parse(text)?)?,
+        None => config.defaults.clone(),
     };
     // A form sends an empty field for something left alone.
     if let Some(target) = wanted.target.as_deref().filter(|target| !target.is_empty()) {
@@ -52,16 +40,38 @@ pub(super) fn choose_over(
     if let Some(template) = wanted.template.as_deref().filter(|template| !template.is_empty()) {
         template.clone_into(&mut options.template);
     }
+    check(config, options)
+}
+
+/// The `options` of an earlier run with the fields of `wanted` in place of theirs.
+///
+/// # Errors
+/// As [`choose`].
+pub(super) fn change(
+    config: &WebConfig,
+    options: &JobOptions,
+    wanted: Map<String, Value>,
+) -> Result<JobOptions, WebError> {
+    check(config, overlay(options, wanted)?)
+}
+
+fn check(config: &WebConfig, options: JobOptions) -> Result<JobOptions, WebError> {
     check_offered("target", "language", &options.target, &config.targets)?;
     check_offered("template", "template", &options.template, &config.templates)?;
     check_ranges(&options)?;
     Ok(options)
 }
 
-fn overlay(defaults: &JobOptions, text: &str) -> Result<JobOptions, WebError> {
-    let bad = |message: String| WebError::bad_request("bad_options", message).param("options");
-    let wanted: Map<String, Value> = serde_json::from_str(text)
-        .map_err(|error| bad(format!("options must be a JSON object: {error}.")))?;
+fn bad_options(message: String) -> WebError {
+    WebError::bad_request("bad_options", message).param("options")
+}
+
+fn parse(text: &str) -> Result<Map<String, Value>, WebError> {
+    serde_json::from_str(text)
+        .map_err(|error| bad_options(format!("options must be a JSON object: {error}.")))
+}
+
+fn overlay(defaults: &JobOptions, wanted: Map<String, Value>) -> Result<JobOptions, WebError> {
     let mut merged = serde_json::to_value(defaults).map_err(WebError::internal)?;
     let known =
         merged.as_object_mut().ok_or_else(|| WebError::internal("options are no object"))?;
@@ -74,7 +84,7 @@ fn overlay(defaults: &JobOptions, text: &str) -> Result<JobOptions, WebError> {
         known.insert(key, value);
     }
     serde_json::from_value(merged)
-        .map_err(|error| bad(format!("An option has a value of the wrong kind: {error}.")))
+        .map_err(|error| bad_options(format!("An option has a value of the wrong kind: {error}.")))
 }
 
 fn check_offered(

@@ -15,7 +15,7 @@ use tower_http::services::ServeFile;
 use super::super::error::WebError;
 use super::super::state::AppState;
 use super::super::{compressed, texts};
-use super::{find_job, find_version};
+use super::{find_job, find_version, sentence};
 use crate::audio::Compression;
 use crate::jobs::{ArtifactRow, Job};
 use crate::stage::StageKind;
@@ -205,12 +205,4 @@ fn bad_format(message: &str) -> WebError {
 
 fn not_found(code: &'static str, message: impl Into<String>) -> WebError {
     WebError::new(StatusCode::NOT_FOUND, code, message)
-}
-
-/// Makes a library's error text a sentence.
-fn sentence(message: &str) -> String {
-    let mut chars = message.chars();
-    chars
-        .next()
-        .map_or_else(String::new, |first| format!("{}{}.", first.to_uppercase(), chars.as_str()))
 }

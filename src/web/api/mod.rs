@@ -37,3 +37,11 @@ fn no_such_version() -> WebError {
     let message = "There is no such version of the job.";
     WebError::new(StatusCode::NOT_FOUND, "version_not_found", message)
 }
+
+/// Makes a library's error text a sentence.
+fn sentence(message: &str) -> String {
+    let mut chars = message.chars();
+    chars
+        .next()
+        .map_or_else(String::new, |first| format!("{}{}.", first.to_uppercase(), chars.as_str()))
+}

@@ -9,9 +9,9 @@ use serde::Deserialize;
 use serde_json::{Map, Value};
 
 use super::super::error::WebError;
-use super::super::options::{self, Wanted};
+use super::super::options;
 use super::super::state::AppState;
-use super::{find_job, find_version, no_such_version};
+use super::{find_job, find_version, no_such_version, sentence};
 use crate::jobs::{Job, JobId};
 use crate::stage::StageKind;
 
@@ -45,17 +45,10 @@ pub(in crate::web) async fn run_again(
     let Json(wanted) =
         body.map_err(|error| WebError::bad_request("bad_json", format!("{}.", error.body_text())))?;
     let job = find_job(&state, &id).await?;
-    let from: StageKind = wanted.from.parse().map_err(|_| {
-        let names = StageKind::ALL.map(StageKind::as_str).join(", ");
-        let message = format!("There is no stage `{}`. The stages are {names}.", wanted.from);
-        WebError::unprocessable("unknown_stage", message).param("from")
+    let from: StageKind = wanted.from.parse().map_err(|message: String| {
+        WebError::unprocessable("unknown_stage", sentence(&message)).param("from")
     })?;
-    let asked = Wanted {
-        options: Some(Value::Object(wanted.options).to_string()),
-        target: None,
-        template: None,
-    };
-    let options = options::choose_over(&job.options, &state.config, &asked)?;
+    let options = options::change(&state.config, &job.options, wanted.options)?;
     queued(&state, job.id, state.store.run_from(job.id, from, options).await?).await
 }
 
