@@ -54,6 +54,39 @@ fn text(text: &str) -> StageOutput {
     StageOutput { artifact: Artifact::Text(text.to_owned()), timing: Timing::default() }
 }
 
+/// Stub stages whose `kind` tells that it has begun and goes on once it is let.
+fn held(kind: StageKind) -> (Vec<Box<dyn Stage>>, Begun, mpsc::Sender<()>) {
+    let (started, begun) = mpsc::channel();
+    let (go, wait_go) = mpsc::channel();
+    let stages = with(kind, move |_, _| {
+        started.send(()).expect("the test waits for it");
+        wait_go.recv().expect("the test lets it go on");
+        Ok(text("too late"))
+    });
+    (stages, Begun(begun), go)
+}
+
+/// Stub stages whose `kind` tells that it has begun and runs until it is canceled.
+fn until_canceled(kind: StageKind) -> (Vec<Box<dyn Stage>>, Begun) {
+    let (started, begun) = mpsc::channel();
+    let stages = with(kind, move |_, ctx| {
+        started.send(()).expect("the test waits for it");
+        Err(wait_for_cancel(ctx.control.cancel))
+    });
+    (stages, Begun(begun))
+}
+
+/// That a stage has begun.
+struct Begun(mpsc::Receiver<()>);
+
+impl Begun {
+    /// Waits for it.
+    async fn wait(self) {
+        let begun = tokio::task::spawn_blocking(move || self.0.recv()).await;
+        begun.expect("no panic").expect("the stage begins");
+    }
+}
+
 fn wait_for_cancel(cancel: &Cancel) -> StageError {
     while !cancel.is_canceled() {
         std::thread::yield_now();
@@ -141,14 +174,10 @@ async fn a_panic_in_a_stage_fails_its_job_and_the_worker_goes_on() {
 async fn a_running_job_is_canceled_inside_its_stage() {
     let dir = tempfile::tempdir().unwrap();
     let store = open(dir.path()).await;
-    let (started, wait_started) = mpsc::channel();
-    let stages = with(StageKind::GenerateText, move |_, ctx| {
-        started.send(()).unwrap();
-        Err(wait_for_cancel(ctx.control.cancel))
-    });
+    let (stages, begun) = until_canceled(StageKind::GenerateText);
     let worker = Workers::start(&store, vec![stages]).unwrap();
     let id = submit(&store).await;
-    tokio::task::spawn_blocking(move || wait_started.recv()).await.unwrap().unwrap();
+    begun.wait().await;
     assert!(store.cancel(id).await.unwrap());
     let job = ended(&store, id).await;
     worker.stop(GRACE).await;
@@ -173,16 +202,10 @@ async fn a_queued_job_is_canceled_without_a_worker_and_only_once() {
 async fn deleting_a_running_job_leaves_neither_rows_nor_files() {
     let dir = tempfile::tempdir().unwrap();
     let store = open(dir.path()).await;
-    let (started, wait_started) = mpsc::channel();
-    let (go, wait_go) = mpsc::channel::<()>();
-    let stages = with(StageKind::GenerateText, move |_, _| {
-        started.send(()).unwrap();
-        wait_go.recv().unwrap();
-        Ok(text("too late"))
-    });
+    let (stages, begun, go) = held(StageKind::GenerateText);
     let worker = Workers::start(&store, vec![stages]).unwrap();
     let id = submit(&store).await;
-    tokio::task::spawn_blocking(move || wait_started.recv()).await.unwrap().unwrap();
+    begun.wait().await;
     assert!(store.delete(id).await.unwrap());
     go.send(()).unwrap();
     worker.stop(GRACE).await;
@@ -196,14 +219,10 @@ async fn a_stage_that_outlives_the_grace_period_runs_again_at_the_next_start() {
     let dir = tempfile::tempdir().unwrap();
     let id = {
         let store = open(dir.path()).await;
-        let (started, wait_started) = mpsc::channel();
-        let stages = with(StageKind::TranslateText, move |_, ctx| {
-            started.send(()).unwrap();
-            Err(wait_for_cancel(ctx.control.cancel))
-        });
+        let (stages, begun) = until_canceled(StageKind::TranslateText);
         let worker = Workers::start(&store, vec![stages]).unwrap();
         let id = submit(&store).await;
-        tokio::task::spawn_blocking(move || wait_started.recv()).await.unwrap().unwrap();
+        begun.wait().await;
         worker.stop(Duration::ZERO).await;
         assert_eq!(get(&store, id).await.state, JobState::Running);
         id
@@ -410,16 +429,10 @@ async fn several_workers_share_the_jobs_and_every_stage_runs_once() {
 async fn a_cancellation_counts_at_once_and_what_the_stage_still_makes_is_dropped() {
     let dir = tempfile::tempdir().unwrap();
     let store = open(dir.path()).await;
-    let (started, wait_started) = mpsc::channel();
-    let (go, wait_go) = mpsc::channel::<()>();
-    let stages = with(StageKind::GenerateText, move |_, _| {
-        started.send(()).unwrap();
-        wait_go.recv().unwrap();
-        Ok(text("made without a look at the flag"))
-    });
+    let (stages, begun, go) = held(StageKind::GenerateText);
     let workers = Workers::start(&store, vec![stages]).unwrap();
     let id = submit(&store).await;
-    tokio::task::spawn_blocking(move || wait_started.recv()).await.unwrap().unwrap();
+    begun.wait().await;
     assert!(store.cancel(id).await.unwrap());
     assert_eq!(get(&store, id).await.state, JobState::Canceled, "the stage still runs");
     assert!(!store.cancel(id).await.unwrap(), "it is canceled already");

@@ -5,20 +5,20 @@
 
 mod support;
 
-use std::io::{BufRead, BufReader, Read, Write};
-use std::net::TcpStream;
 use std::os::unix::process::ExitStatusExt;
 use std::path::Path;
-use std::process::{Child, Command, ExitStatus, Stdio};
+use std::process::Command;
 
 use mega_pipeline::jobs::{JobState, JobStore};
 use mega_pipeline::stage::StageKind;
+use serde_json::Value;
 use support::jobs::{get, open};
-use support::process::mega;
+use support::process::{Server, mega};
 
-const PLACES: [&str; 11] = [
+const PLACES: [&str; 12] = [
     "before_accept",
     "prompt_stored",
+    "job_inserted",
     "accepted",
     "before_claim",
     "stage_started",
@@ -32,86 +32,42 @@ const PLACES: [&str; 11] = [
 
 const SIGKILL: i32 = 9;
 
-/// A server that may die at any moment.
-struct Mortal {
-    child: Child,
-    /// `None` if it died before it listened.
-    address: Option<String>,
+/// A server with stub stages that may die at any moment.
+fn start(mut program: Command) -> Server {
+    program.env("MEGA_MAX_QUEUED", "100000").env("MEGA_LOG", "off");
+    Server::try_start(program, &["--stub"])
 }
 
-impl Mortal {
-    fn start(mut command: Command) -> Self {
-        let mut child = command
-            .args(["serve", "--stub", "--listen", "127.0.0.1:0"])
-            .env("MEGA_MAX_QUEUED", "100000")
-            .env("MEGA_LOG", "off")
-            .stdout(Stdio::piped())
-            .spawn()
-            .expect("the program starts");
-        let mut line = String::new();
-        let stdout = child.stdout.take().expect("standard output is a pipe");
-        BufReader::new(stdout).read_line(&mut line).expect("readable");
-        let address = line.split("http://").nth(1).and_then(|rest| rest.split('/').next());
-        Self { child, address: address.map(str::to_owned) }
-    }
+fn start_with_fault(dir: &Path, fault: &str) -> Server {
+    let mut program = mega(dir);
+    program.env("JOBS_FAULT", fault);
+    start(program)
+}
 
-    fn with_fault(dir: &Path, fault: &str) -> Self {
-        let mut command = mega(dir);
-        command.env("JOBS_FAULT", fault);
-        Self::start(command)
-    }
+/// Sends a recording; the status and the answer, or nothing if the server died over it.
+fn send(server: &Server, recording: &[u8]) -> Option<(u16, Value)> {
+    let (status, body) = server.try_request("POST", "/api/v1/jobs", "audio/wav", recording)?;
+    Some((status, serde_json::from_slice(&body).ok()?))
+}
 
-    /// Sends a request; the status and the body, or nothing if the server died over it.
-    fn request(&self, method: &str, path: &str, body: &[u8]) -> Option<(u16, String)> {
-        let address = self.address.as_ref()?;
-        let mut stream = TcpStream::connect(address).ok()?;
-        let head = format!(
-            "{method} {path} HTTP/1.1\r\nHost: {address}\r\nConnection: close\r\n\
-             Content-Type: audio/wav\r\nContent-Length: {}\r\n\r\n",
-            body.len()
-        );
-        stream.write_all(head.as_bytes()).ok()?;
-        stream.write_all(body).ok()?;
-        let mut answer = Vec::new();
-        stream.read_to_end(&mut answer).ok()?;
-        let answer = String::from_utf8_lossy(&answer).into_owned();
-        let status = answer.split(' ').nth(1)?.parse().ok()?;
-        let (_, body) = answer.split_once("\r\n\r\n")?;
-        Some((status, body.to_owned()))
-    }
+fn id_of(answer: &Value) -> String {
+    answer["id"].as_str().expect("an id").to_owned()
+}
 
-    /// The id of a job that was accepted, or nothing if the server died over it.
-    fn submit(&self) -> Option<String> {
-        let (status, body) = self.request("POST", "/api/v1/jobs", &recording())?;
-        assert_eq!(status, 202, "{body}");
-        let answer: serde_json::Value = serde_json::from_str(&body).ok()?;
-        answer["id"].as_str().map(str::to_owned)
-    }
+/// The id of a job that was accepted, or nothing if the server died over it.
+fn submit(server: &Server) -> Option<String> {
+    let (status, answer) = send(server, &recording())?;
+    assert_eq!(status, 202, "{answer}");
+    Some(id_of(&answer))
+}
 
-    /// Follows a job to its end; false if the server died over it.
-    fn follow(&self, id: &str) -> bool {
-        let events = self.request("GET", &format!("/api/v1/jobs/{id}/events"), b"");
-        events.is_some_and(|(_, events)| {
-            ["succeeded", "failed"].iter().any(|end| events.contains(&format!("\"{end}\"")))
-        })
-    }
-
-    fn died(mut self) -> ExitStatus {
-        self.child.wait().expect("it ends")
-    }
-
-    /// Kills it as `kill -9` does, if it is still there.
-    fn kill(mut self) {
-        let _ = self.child.kill();
-        let _ = self.child.wait();
-    }
-
-    /// Asks it to stop, as a supervisor would, and returns its exit code.
-    fn terminate(mut self) -> Option<i32> {
-        let id = self.child.id().to_string();
-        assert!(Command::new("kill").args(["-TERM", &id]).status().expect("kill").success());
-        self.child.wait().expect("it ends").code()
-    }
+/// Follows a job to its end; false if the server died over it.
+fn follow(server: &Server, id: &str) -> bool {
+    let events = server.try_request("GET", &format!("/api/v1/jobs/{id}/events"), "", b"");
+    events.is_some_and(|(_, events)| {
+        let events = String::from_utf8_lossy(&events);
+        ["succeeded", "failed"].iter().any(|end| events.contains(&format!("\"{end}\"")))
+    })
 }
 
 /// A tenth of a second of silence, as WAV.
@@ -126,13 +82,13 @@ fn silence(samples: usize) -> Vec<u8> {
 
 /// Lets a server without faults finish everything, then looks at every job and every file.
 fn assert_all_done(dir: &Path, accepted: &[String]) {
-    let server = Mortal::start(mega(dir));
+    let server = start(mega(dir));
     for id in accepted {
-        assert!(server.follow(id), "{id} does not end");
+        assert!(follow(&server, id), "{id} does not end");
     }
     // Jobs whose sender was not told any more are there too; the youngest ends last.
-    let last = server.submit().expect("a job is accepted");
-    assert!(server.follow(&last));
+    let last = submit(&server).expect("a job is accepted");
+    assert!(follow(&server, &last));
     assert_eq!(server.terminate(), Some(0));
 
     let runtime = tokio::runtime::Runtime::new().expect("a runtime");
@@ -174,13 +130,13 @@ fn killed_at_each_place_once_and_later_every_accepted_job_ends_as_it_should() {
         let dir = tempfile::tempdir().expect("a folder");
         let mut accepted = Vec::new();
         for count in [1, 3] {
-            let server = Mortal::with_fault(dir.path(), &format!("kill:{place}:{count}"));
+            let server = start_with_fault(dir.path(), &format!("kill:{place}:{count}"));
             // Enough for every place to be passed three times; it dies before they are through.
             for _ in 0..4 {
-                accepted.extend(server.submit());
+                accepted.extend(submit(&server));
             }
             for id in &accepted {
-                server.follow(id);
+                follow(&server, id);
             }
             assert_eq!(server.died().signal(), Some(SIGKILL), "{place} {count} was not reached");
         }
@@ -208,12 +164,12 @@ fn killed_a_hundred_times_at_random_under_load_no_job_is_lost_and_none_is_done_t
     let mut accepted = Vec::new();
     for _ in 0..kills {
         let after = 1 + numbers.below(200);
-        let server = Mortal::with_fault(dir.path(), &format!("kill:any:{after}"));
+        let server = start_with_fault(dir.path(), &format!("kill:any:{after}"));
         let jobs = 1 + numbers.below(4);
         let sent: Vec<String> = std::thread::scope(|scope| {
             let server = &server;
             let senders: Vec<_> = (0..2)
-                .map(|_| scope.spawn(move || (0..jobs).filter_map(|_| server.submit()).collect()))
+                .map(|_| scope.spawn(move || (0..jobs).filter_map(|_| submit(server)).collect()))
                 .collect();
             let sent: Vec<Vec<String>> =
                 senders.into_iter().map(|it| it.join().expect("a sender ends")).collect();
@@ -221,7 +177,7 @@ fn killed_a_hundred_times_at_random_under_load_no_job_is_lost_and_none_is_done_t
         });
         accepted.extend(sent);
         // It dies at its place, or from outside while it works on what it was sent.
-        server.kill();
+        drop(server);
     }
     println!("{kills} kills, {} jobs accepted", accepted.len());
     assert!(accepted.len() > kills, "there was hardly any load");
@@ -231,20 +187,18 @@ fn killed_a_hundred_times_at_random_under_load_no_job_is_lost_and_none_is_done_t
 #[test]
 fn a_stop_in_the_middle_of_many_jobs_exits_with_zero_and_the_next_start_goes_on() {
     let dir = tempfile::tempdir().expect("a folder");
-    let server = Mortal::start(mega(dir.path()));
-    let accepted: Vec<String> = (0..20).map(|_| server.submit().expect("accepted")).collect();
+    let server = start(mega(dir.path()));
+    let accepted: Vec<String> = (0..20).map(|_| submit(&server).expect("accepted")).collect();
     assert_eq!(server.terminate(), Some(0));
     assert_all_done(dir.path(), &accepted);
 }
 
 /// Submits one job to a server with `fault` and gives the job's JSON once it has ended.
-fn job_with_fault(dir: &Path, fault: &str) -> serde_json::Value {
-    let server = Mortal::with_fault(dir, fault);
-    let id = server.submit().expect("accepted");
-    assert!(server.follow(&id), "{fault}");
-    let (_, job) = server.request("GET", &format!("/api/v1/jobs/{id}"), b"").expect("answered");
+fn job_with_fault(dir: &Path, fault: &str) -> Value {
+    let server = start_with_fault(dir, fault);
+    let job = server.finished(&submit(&server).expect("accepted"));
     assert_eq!(server.terminate(), Some(0));
-    serde_json::from_str(&job).expect("JSON")
+    job
 }
 
 #[test]
@@ -253,11 +207,11 @@ fn a_failing_write_fails_its_job_with_a_code_and_the_next_job_works() {
     let job = job_with_fault(dir.path(), "error:artifact_written:1");
     assert_eq!(job["state"], "failed");
     assert_eq!(job["error"]["code"], "internal");
-    let server = Mortal::start(mega(dir.path()));
+    let server = start(mega(dir.path()));
     let id = job["id"].as_str().expect("an id");
-    let (status, _) = server.request("POST", &format!("/api/v1/jobs/{id}/retry"), b"").unwrap();
+    let (status, _) = server.request("POST", &format!("/api/v1/jobs/{id}/retry"), "", b"");
     assert_eq!(status, 202);
-    server.follow(id);
+    follow(&server, id);
     server.terminate();
     assert_all_done(dir.path(), &[id.to_owned()]);
 }
@@ -274,19 +228,19 @@ fn a_write_that_finds_the_disk_full_is_tried_again() {
 #[test]
 fn a_commit_that_fails_leaves_the_stage_to_be_run_again() {
     let dir = tempfile::tempdir().expect("a folder");
-    // The first commit accepts the job, the second begins its first stage, the third ends it.
+    // The third commit begins or ends the first stage: an idle worker may have looked for work
+    // before the job was there.
     let job = job_with_fault(dir.path(), "error:before_commit:3");
     assert_eq!(job["state"], "succeeded");
     assert_all_done(dir.path(), &[]);
 }
 
 #[test]
-fn a_job_whose_commit_fails_is_refused_and_leaves_nothing_behind() {
+fn a_job_whose_transaction_fails_is_refused_and_leaves_nothing_behind() {
     let dir = tempfile::tempdir().expect("a folder");
-    let server = Mortal::with_fault(dir.path(), "error:before_commit:2");
-    // At start an idle worker looks for work once; that commit comes first.
-    let (status, body) = server.request("POST", "/api/v1/jobs", &recording()).expect("answered");
-    assert_eq!(status, 500, "{body}");
+    let server = start_with_fault(dir.path(), "error:job_inserted:1");
+    let (status, answer) = send(&server, &recording()).expect("answered");
+    assert_eq!(status, 500, "{answer}");
     assert_eq!(server.terminate(), Some(0));
     assert_eq!(std::fs::read_dir(dir.path().join("data/jobs")).expect("a folder").count(), 0);
 }
@@ -321,42 +275,48 @@ fn on_a_small_disk(dir: &Path, size: &str) -> Command {
     command
 }
 
+/// Sends recordings until one is refused for want of room. The ids of those that were taken.
+///
+/// Few large ones: what their stages have yet to write is less than the ballast.
+fn fill(server: &Server) -> Vec<String> {
+    let large = silence(100_000);
+    let mut ids = Vec::new();
+    for _ in 0..1000 {
+        let (status, answer) = send(server, &large).expect("answered");
+        if status != 202 {
+            assert_eq!(status, 507, "{answer}");
+            assert_eq!(answer["error"]["code"], "disk_full");
+            return ids;
+        }
+        ids.push(id_of(&answer));
+    }
+    panic!("the disk does not run full");
+}
+
+/// Deletes the jobs; then another is taken, and done.
+fn assert_room_after_deleting(server: Server, ids: &[String]) {
+    for id in ids {
+        let (status, body) = server.request("DELETE", &format!("/api/v1/jobs/{id}"), "", b"");
+        assert_eq!(status, 204, "{}", String::from_utf8_lossy(&body));
+    }
+    let job = server.finished(&submit(&server).expect("there is room again"));
+    assert_eq!(job["state"], "succeeded");
+    assert_eq!(server.terminate(), Some(0));
+}
+
 #[test]
 fn on_a_disk_that_really_runs_full_nothing_is_corrupted_and_room_helps() {
     let dir = tempfile::tempdir().expect("a folder");
     let mut command = on_a_small_disk(dir.path(), "3m");
     // No floor: the disk itself has to say no.
     command.env("MEGA_MIN_FREE_BYTES", "0");
-    let server = Mortal::start(command);
-    let mut ids = Vec::new();
-    // Few large ones: what their stages have yet to write is less than the ballast.
-    let large = silence(100_000);
-    let refused = (0..1000).find_map(|_| {
-        let (status, body) = server.request("POST", "/api/v1/jobs", &large)?;
-        let answer: serde_json::Value = serde_json::from_str(&body).expect("JSON");
-        if status == 202 {
-            ids.push(answer["id"].as_str().expect("an id").to_owned());
-            None
-        } else {
-            Some((status, answer))
-        }
-    });
-    let (status, answer) = refused.expect("the disk runs full");
-    assert_eq!(status, 507, "{answer}");
-    assert_eq!(answer["error"]["code"], "disk_full");
+    let server = start(command);
+    let ids = fill(&server);
     // The disk as the server sees it.
-    let root = format!("/proc/{}/root", server.child.id());
+    let root = format!("/proc/{}/root", server.id());
     let ballast = dir.path().join("data/ballast");
     std::fs::remove_file(format!("{root}{}", ballast.display())).expect("the ballast is there");
-    for id in &ids {
-        let (status, body) = server.request("DELETE", &format!("/api/v1/jobs/{id}"), b"").unwrap();
-        assert_eq!(status, 204, "{body}");
-    }
-    let id = server.submit().expect("there is room again");
-    assert!(server.follow(&id));
-    let (_, job) = server.request("GET", &format!("/api/v1/jobs/{id}"), b"").expect("answered");
-    assert!(job.contains("\"state\":\"succeeded\""), "{job}");
-    assert_eq!(server.terminate(), Some(0));
+    assert_room_after_deleting(server, &ids);
 }
 
 #[test]
@@ -364,23 +324,7 @@ fn below_the_floor_of_free_disk_recordings_are_refused_and_taken_again_after_a_d
     let dir = tempfile::tempdir().expect("a folder");
     let mut command = on_a_small_disk(dir.path(), "16m");
     command.env("MEGA_MIN_FREE_BYTES", "8000000");
-    let server = Mortal::start(command);
-    let mut ids = Vec::new();
-    let large = silence(100_000);
-    let status = loop {
-        let (status, body) = server.request("POST", "/api/v1/jobs", &large).expect("answered");
-        if status != 202 {
-            assert!(body.contains("disk_full"), "{body}");
-            break status;
-        }
-        let answer: serde_json::Value = serde_json::from_str(&body).expect("JSON");
-        ids.push(answer["id"].as_str().expect("an id").to_owned());
-    };
-    assert_eq!(status, 507);
-    for id in &ids {
-        server.request("DELETE", &format!("/api/v1/jobs/{id}"), b"").expect("answered");
-    }
-    let id = server.submit().expect("there is room again");
-    assert!(server.follow(&id));
-    assert_eq!(server.terminate(), Some(0));
+    let server = start(command);
+    let ids = fill(&server);
+    assert_room_after_deleting(server, &ids);
 }

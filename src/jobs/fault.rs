@@ -14,6 +14,8 @@ pub(super) enum Point {
     BeforeAccept,
     /// The prompt is in its job's folder, but no row knows it.
     PromptStored,
+    /// The job's rows are inserted, in a transaction that is not committed.
+    JobInserted,
     /// The job is in the table; its sender has not been told.
     Accepted,
     /// A worker is about to take on a stage.
@@ -67,6 +69,7 @@ mod injected {
             match self {
                 Self::BeforeAccept => "before_accept",
                 Self::PromptStored => "prompt_stored",
+                Self::JobInserted => "job_inserted",
                 Self::Accepted => "accepted",
                 Self::BeforeClaim => "before_claim",
                 Self::StageStarted => "stage_started",

@@ -3,7 +3,7 @@
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::TcpStream;
 use std::path::Path;
-use std::process::{Child, Command, Output, Stdio};
+use std::process::{Child, Command, ExitStatus, Output, Stdio};
 
 /// The program with its data in `dir`, no configuration of the user's, and the tests' weights.
 pub fn mega(dir: &Path) -> Command {
@@ -26,14 +26,21 @@ pub fn run(command: &mut Command) -> Output {
 /// A running server, killed when it goes out of scope.
 pub struct Server {
     child: Child,
-    /// Such as `127.0.0.1:34567`.
+    /// Such as `127.0.0.1:34567`; empty if it died before it listened.
     pub address: String,
 }
 
 impl Server {
     /// Starts `serve` with `arguments` on a free port and waits until it listens.
     pub fn start(dir: &Path, arguments: &[&str]) -> Self {
-        let mut child = mega(dir)
+        let server = Self::try_start(mega(dir), arguments);
+        assert!(!server.address.is_empty(), "the server does not say where it is");
+        server
+    }
+
+    /// Starts `program`, which may die before it listens.
+    pub fn try_start(mut program: Command, arguments: &[&str]) -> Self {
+        let mut child = program
             .args(["serve", "--listen", "127.0.0.1:0"])
             .args(arguments)
             .stdout(Stdio::piped())
@@ -42,31 +49,41 @@ impl Server {
             .expect("the program starts");
         let mut line = String::new();
         let stdout = child.stdout.take().expect("standard output is a pipe");
-        BufReader::new(stdout).read_line(&mut line).expect("the server says where it is");
+        BufReader::new(stdout).read_line(&mut line).expect("standard output is text");
         let address = line.split("http://").nth(1).and_then(|rest| rest.split('/').next());
-        let address = address.unwrap_or_else(|| panic!("no address in {line:?}")).to_owned();
-        Self { child, address }
+        Self { child, address: address.unwrap_or_default().to_owned() }
     }
 
     /// Sends a request and returns status and body.
     pub fn request(&self, method: &str, path: &str, kind: &str, body: &[u8]) -> (u16, Vec<u8>) {
-        let mut stream = TcpStream::connect(&self.address).expect("the server listens");
+        self.try_request(method, path, kind, body).expect("the server answers")
+    }
+
+    /// Sends a request and returns status and body, or nothing if the server died over it.
+    pub fn try_request(
+        &self,
+        method: &str,
+        path: &str,
+        kind: &str,
+        body: &[u8],
+    ) -> Option<(u16, Vec<u8>)> {
+        let mut stream = TcpStream::connect(&self.address).ok()?;
         let head = format!(
             "{method} {path} HTTP/1.1\r\nHost: {}\r\nConnection: close\r\nContent-Type: {kind}\r\n\
              Content-Length: {}\r\n\r\n",
             self.address,
             body.len()
         );
-        stream.write_all(head.as_bytes()).expect("the request is sent");
-        stream.write_all(body).expect("the body is sent");
+        stream.write_all(head.as_bytes()).ok()?;
+        stream.write_all(body).ok()?;
         let mut answer = Vec::new();
-        stream.read_to_end(&mut answer).expect("an answer comes");
-        let end = answer.windows(4).position(|bytes| bytes == b"\r\n\r\n").expect("a header") + 4;
+        stream.read_to_end(&mut answer).ok()?;
+        let end = answer.windows(4).position(|bytes| bytes == b"\r\n\r\n")? + 4;
         let head = String::from_utf8_lossy(&answer[..end]).into_owned();
-        let status = head.split(' ').nth(1).and_then(|code| code.parse().ok()).expect("a status");
+        let status = head.split(' ').nth(1)?.parse().ok()?;
         let body = answer.split_off(end);
         let chunked = head.to_lowercase().contains("transfer-encoding: chunked");
-        (status, if chunked { join_chunks(&body) } else { body })
+        Some((status, if chunked { join_chunks(&body)? } else { body }))
     }
 
     /// Follows a job's events to their end and returns the job.
@@ -81,10 +98,20 @@ impl Server {
 
     /// Asks the server to stop, as a supervisor would, and returns its exit code.
     pub fn terminate(mut self) -> Option<i32> {
-        let id = self.child.id().to_string();
+        let id = self.id().to_string();
         let sent = Command::new("kill").args(["-TERM", &id]).status().expect("kill starts");
         assert!(sent.success());
         self.child.wait().expect("the server ends").code()
+    }
+
+    /// Waits until the server ends by itself.
+    pub fn died(mut self) -> ExitStatus {
+        self.child.wait().expect("the server ends")
+    }
+
+    /// The number of its process.
+    pub fn id(&self) -> u32 {
+        self.child.id()
     }
 }
 
@@ -95,16 +122,17 @@ impl Drop for Server {
     }
 }
 
-fn join_chunks(mut body: &[u8]) -> Vec<u8> {
+/// The body that the chunks make up; nothing if it breaks off.
+fn join_chunks(mut body: &[u8]) -> Option<Vec<u8>> {
     let mut joined = Vec::new();
-    while let Some(end) = body.windows(2).position(|bytes| bytes == b"\r\n") {
+    loop {
+        let end = body.windows(2).position(|bytes| bytes == b"\r\n")?;
         let size = String::from_utf8_lossy(&body[..end]);
-        let size = usize::from_str_radix(size.trim(), 16).expect("the size of a chunk");
-        joined.extend_from_slice(&body[end + 2..end + 2 + size]);
-        body = &body[end + 2 + size + 2..];
+        let size = usize::from_str_radix(size.trim(), 16).ok()?;
+        joined.extend_from_slice(body.get(end + 2..end + 2 + size)?);
+        body = body.get(end + 2 + size + 2..)?;
         if size == 0 {
-            break;
+            return Some(joined);
         }
     }
-    joined
 }

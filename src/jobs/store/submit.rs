@@ -105,6 +105,7 @@ impl Operation for Submit {
         let first = Run { id: *id, version: 1, stage: StageKind::ALL[0] };
         insert_version(table, first, &new.options, *now).await?;
         make_due(table, first, *now, *now).await?;
+        fault::reach(Point::JobInserted).map_err(JobError::io("accepting"))?;
         Ok(Ok(()))
     }
 }
