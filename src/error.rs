@@ -18,6 +18,8 @@ pub mod exit {
     pub const MISSING: u8 = 3;
     /// The recording cannot be read or holds no speech.
     pub const BAD_INPUT: u8 = 4;
+    /// There is no microphone or loudspeaker, or it cannot be used.
+    pub const NO_SOUND_DEVICE: u8 = 5;
     /// Interrupted by Ctrl-C.
     pub const INTERRUPTED: u8 = 130;
 }
@@ -63,6 +65,9 @@ pub enum AppError {
         /// What the system said.
         source: std::io::Error,
     },
+    /// There is no microphone or loudspeaker, or it cannot be used.
+    #[error("{0}")]
+    Sound(String),
     /// Anything else that a person can act on.
     #[error("{0}")]
     Other(String),
@@ -93,6 +98,7 @@ impl AppError {
                 ErrorCode::Canceled => exit::INTERRUPTED,
                 _ => exit::FAILED,
             },
+            Self::Sound(_) => exit::NO_SOUND_DEVICE,
             Self::Told(code) => *code,
             _ => exit::FAILED,
         })

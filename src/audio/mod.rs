@@ -1,12 +1,15 @@
-//! Sound in and out: decoding, resampling, encoding, playing.
+//! Sound in and out: recording, decoding, resampling, encoding, playing.
 //!
 //! Called by `engine`, `stage` and `cli`. Knows nothing of models or jobs.
 
+pub mod capture;
 pub mod decode;
 pub mod encode;
 pub mod join;
 pub mod loudness;
 pub mod playback;
+#[cfg(feature = "sound-device")]
+mod quiet_alsa;
 pub mod resample;
 pub mod speech;
 

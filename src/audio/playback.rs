@@ -1,6 +1,6 @@
 //! Plays sound on this machine's loudspeaker and lists its sound devices.
 //!
-//! Called by `cli` only: `run --play` and `doctor`. A server's users hear the
+//! Called by `cli` only: `run --play`, `record` and `doctor`. A server's users hear the
 //! results in their browsers. Without the feature `sound-device` everything here
 //! answers with [`PlaybackError::NotBuilt`].
 
@@ -64,7 +64,8 @@ mod device {
     use cpal::traits::{DeviceTrait, HostTrait, StreamTrait};
     use cpal::{Device, ErrorKind, FromSample, SampleFormat, SizedSample, StreamConfig};
 
-    use super::{Audio, Devices, PlaybackError, quiet_alsa};
+    use super::{Audio, Devices, PlaybackError};
+    use crate::audio::quiet_alsa;
     use crate::audio::resample::Resampler;
 
     /// Beyond the length of the sound, how long the device may take to report that
@@ -184,44 +185,6 @@ mod device {
             _ => PlaybackError::Device(error.to_string()),
         }
     }
-}
-
-/// Keeps ALSA from writing its search for devices to standard error.
-#[cfg(all(feature = "sound-device", target_os = "linux"))]
-mod quiet_alsa {
-    use std::ffi::{c_char, c_int, c_void};
-
-    /// `snd_local_error_handler_t` of alsa/error.h; the last argument is a `va_list`,
-    /// which is passed as a pointer.
-    type Handler =
-        extern "C" fn(*const c_char, c_int, *const c_char, c_int, *const c_char, *mut c_void);
-
-    unsafe extern "C" {
-        fn snd_lib_error_set_local(handler: Option<Handler>) -> Option<Handler>;
-    }
-
-    extern "C" fn ignore(
-        _file: *const c_char,
-        _line: c_int,
-        _function: *const c_char,
-        _code: c_int,
-        _format: *const c_char,
-        _arguments: *mut c_void,
-    ) {
-    }
-
-    /// Silences ALSA on this thread. What went wrong still comes back as an error.
-    pub fn silence() {
-        // SAFETY: the function stores the pointer, which is valid for ever, and the
-        // handler touches none of its arguments.
-        unsafe { snd_lib_error_set_local(Some(ignore)) };
-    }
-}
-
-/// Other systems write nothing.
-#[cfg(all(feature = "sound-device", not(target_os = "linux")))]
-mod quiet_alsa {
-    pub fn silence() {}
 }
 
 #[cfg(test)]

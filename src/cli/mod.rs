@@ -8,6 +8,7 @@ mod config;
 mod doctor;
 mod models;
 mod progress;
+mod record;
 mod run;
 mod serve;
 
@@ -29,6 +30,7 @@ Exit codes:
   2    wrong usage or configuration
   3    weights or a library are missing or damaged
   4    the recording cannot be read or holds no speech
+  5    there is no microphone or loudspeaker, or it cannot be used
   130  interrupted
 
 Every setting can also stand in mega-pipeline.toml or in a variable of the
@@ -76,6 +78,8 @@ enum Command {
     Serve(serve::ServeArgs),
     /// Run one recording through the stages, without a server
     Run(run::RunArgs),
+    /// Record a prompt from the microphone and run it through the stages
+    Record(record::RecordArgs),
     /// List, pull, verify or remove weights
     Models(models::ModelsArgs),
     /// Check everything that can go wrong, and say how to mend it
@@ -105,6 +109,7 @@ pub fn run(cli: Cli) -> Result<(), AppError> {
     match command {
         Command::Serve(args) => serve::run(&args, &settings),
         Command::Run(args) => run::run(&args, &settings),
+        Command::Record(args) => record::run(&args, &settings),
         Command::Models(args) => run_models(args, &settings),
         Command::Doctor(args) => doctor::run(&args, &settings),
         Command::Config(args) => config::run(&args, &config),

@@ -23,18 +23,25 @@ use crate::text::{Transcript, templates};
 pub struct RunArgs {
     /// The recording; with --only, a text file where the stage reads text
     input: PathBuf,
+    /// Run one stage alone on its kind of input
+    #[arg(long, value_name = "STAGE")]
+    only: Option<StageKind>,
+    #[command(flatten)]
+    how: HowArgs,
+}
+
+/// How the stages run and what becomes of their results; shared with `record`.
+#[derive(Debug, Clone, Args)]
+pub struct HowArgs {
     /// Folder for the results [default: the recording's name with -mega]
     #[arg(long, value_name = "DIR")]
-    out: Option<PathBuf>,
+    pub out: Option<PathBuf>,
     /// Language to translate to, such as fr
     #[arg(long, value_name = "TAG")]
     target: Option<String>,
     /// Prompt template, such as continue or podcast
     #[arg(long, value_name = "NAME")]
     template: Option<String>,
-    /// Run one stage alone on its kind of input
-    #[arg(long, value_name = "STAGE")]
-    only: Option<StageKind>,
     /// Play the results at the end
     #[arg(long)]
     play: bool,
@@ -69,16 +76,29 @@ struct StageReport {
 /// # Errors
 /// When a stage fails or a file cannot be read or written.
 pub fn run(args: &RunArgs, settings: &Settings) -> Result<(), AppError> {
-    let options = options(args, settings)?;
-    let mut inputs = read_input(args)?;
-    let out = args.out.clone().unwrap_or_else(|| default_out(&args.input));
+    pipeline(&args.input, args.only, &args.how, settings)
+}
+
+/// Runs the stages on `input`, or one alone, and writes their results.
+///
+/// # Errors
+/// As [`run`].
+pub fn pipeline(
+    input: &Path,
+    only: Option<StageKind>,
+    args: &HowArgs,
+    settings: &Settings,
+) -> Result<(), AppError> {
+    let options = args.options(settings)?;
+    let mut inputs = read_input(input, only)?;
+    let out = args.out.clone().unwrap_or_else(|| default_out(input));
     fs::create_dir_all(&out).map_err(AppError::io(&out))?;
     let mut stages = super::stages(args.stub, settings)?;
 
     let cancel = Cancel::default();
     stop_on_interrupt(&cancel)?;
-    if args.only.is_none() {
-        copy_prompt(&args.input, &out)?;
+    if only.is_none() {
+        copy_prompt(input, &out)?;
     }
     let started = Instant::now();
     let mut report = Report {
@@ -90,7 +110,7 @@ pub fn run(args: &RunArgs, settings: &Settings) -> Result<(), AppError> {
     let mut speeches = Vec::new();
     for stage in &mut stages {
         let kind = stage.kind();
-        if args.only.is_some_and(|only| only != kind) {
+        if only.is_some_and(|only| only != kind) {
             continue;
         }
         let output = run_stage(stage.as_mut(), &inputs, &options, &cancel)?;
@@ -105,7 +125,7 @@ pub fn run(args: &RunArgs, settings: &Settings) -> Result<(), AppError> {
 
     let json = serde_json::to_string_pretty(&report)
         .map_err(|error| AppError::Other(error.to_string()))?;
-    if args.only.is_none() {
+    if only.is_none() {
         let path = out.join("job.json");
         fs::write(&path, &json).map_err(AppError::io(&path))?;
     }
@@ -116,33 +136,39 @@ pub fn run(args: &RunArgs, settings: &Settings) -> Result<(), AppError> {
     if args.play { play(&speeches) } else { Ok(()) }
 }
 
-fn options(args: &RunArgs, settings: &Settings) -> Result<JobOptions, AppError> {
-    let mut options = settings.defaults.clone();
-    if let Some(target) = &args.target {
-        options.target.clone_from(target);
+impl HowArgs {
+    /// What the job asks for: the configured defaults, changed by what was typed.
+    ///
+    /// # Errors
+    /// When there is no such template.
+    pub fn options(&self, settings: &Settings) -> Result<JobOptions, AppError> {
+        let mut options = settings.defaults.clone();
+        if let Some(target) = &self.target {
+            options.target.clone_from(target);
+        }
+        if let Some(name) = &self.template {
+            let template = templates::template(name).ok_or_else(|| {
+                AppError::Other(format!(
+                    "there is no template `{name}`; the templates are {}",
+                    templates::names().join(", ")
+                ))
+            })?;
+            options.template.clone_from(name);
+            options.max_tokens = template.max_tokens;
+        }
+        Ok(options)
     }
-    if let Some(name) = &args.template {
-        let template = templates::template(name).ok_or_else(|| {
-            AppError::Other(format!(
-                "there is no template `{name}`; the templates are {}",
-                templates::names().join(", ")
-            ))
-        })?;
-        options.template.clone_from(name);
-        options.max_tokens = template.max_tokens;
-    }
-    Ok(options)
 }
 
 /// What the first stage that runs will read.
-fn read_input(args: &RunArgs) -> Result<Artifacts, AppError> {
-    let text = || fs::read_to_string(&args.input).map_err(AppError::io(&args.input));
+fn read_input(input: &Path, only: Option<StageKind>) -> Result<Artifacts, AppError> {
+    let text = || fs::read_to_string(input).map_err(AppError::io(input));
     let mut inputs = Artifacts::default();
-    match args.only {
+    match only {
         None | Some(StageKind::TranscribeAudio) => {
             // Told now, with the file's name, and not by a stage after models were loaded.
-            fs::File::open(&args.input).map_err(AppError::io(&args.input))?;
-            inputs.prompt.clone_from(&args.input);
+            fs::File::open(input).map_err(AppError::io(input))?;
+            input.clone_into(&mut inputs.prompt);
         }
         Some(StageKind::GenerateText) => {
             let text = text()?.trim().to_owned();
@@ -242,7 +268,7 @@ fn stop_on_interrupt(cancel: &Cancel) -> Result<(), AppError> {
 fn play(speeches: &[PathBuf]) -> Result<(), AppError> {
     for path in speeches {
         let audio = audio::read_wav(path).map_err(AppError::io(path))?;
-        playback::play(&audio).map_err(|error| AppError::Other(error.to_string()))?;
+        playback::play(&audio).map_err(|error| AppError::Sound(error.to_string()))?;
     }
     Ok(())
 }
