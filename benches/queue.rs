@@ -7,6 +7,7 @@
 #![allow(missing_docs, reason = "criterion's macros make functions without any")]
 
 use std::hint::black_box;
+use std::path::Path;
 use std::time::{Duration, Instant};
 
 use criterion::{Criterion, Throughput, criterion_group, criterion_main};
@@ -22,12 +23,22 @@ const SENDERS: usize = 8;
 
 fn queue(criterion: &mut Criterion) {
     let runtime = tokio::runtime::Runtime::new().expect("a runtime");
+    // Deleted at the end: ext4 looks for a long while for an inode that was not deleted within
+    // the last seconds, and no server deletes thousands of jobs before each one it takes.
+    let mut folders = Vec::new();
     let mut group = criterion.benchmark_group("queue");
     group.throughput(Throughput::Elements(JOBS as u64)).sample_size(10);
     for workers in [1, 2, 4, 8] {
         group.bench_function(format!("{workers} workers"), |bencher| {
             bencher.iter_custom(|times| {
-                (0..times).map(|_| runtime.block_on(move_jobs(workers))).sum()
+                (0..times)
+                    .map(|_| {
+                        let dir = tempfile::tempdir().expect("a folder");
+                        let took = runtime.block_on(move_jobs(dir.path(), workers));
+                        folders.push(dir);
+                        took
+                    })
+                    .sum()
             });
         });
     }
@@ -35,10 +46,9 @@ fn queue(criterion: &mut Criterion) {
 }
 
 /// From the first submission until the last job has succeeded.
-async fn move_jobs(workers: usize) -> Duration {
-    let dir = tempfile::tempdir().expect("a folder");
+async fn move_jobs(dir: &Path, workers: usize) -> Duration {
     let options = StoreOptions { max_queued: JOBS as u32, ..StoreOptions::default() };
-    let store = JobStore::open(dir.path(), EventHub::default(), options).await.expect("a table");
+    let store = JobStore::open(dir, EventHub::default(), options).await.expect("a table");
     let sets = (0..workers).map(|_| stub::stages()).collect();
     let running = Workers::start(&store, sets).expect("threads");
     let mut events = store.events().subscribe();

@@ -8,6 +8,7 @@ mod support;
 
 use std::alloc::{GlobalAlloc, Layout, System};
 use std::cell::Cell;
+use std::io::Cursor;
 use std::path::Path;
 use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 use std::sync::mpsc;
@@ -299,4 +300,78 @@ fn a_packet_as_large_as_the_file_is_refused() {
     let (result, peak_bytes) = peak_of(|| decode(&path, &DecodeLimits::default()));
     assert!(result.is_err(), "it was decoded");
     assert!(peak_bytes < 300_000_000, "{peak_bytes} bytes");
+}
+
+/// A complete Vorbis setup header (Vorbis I specification, section 4.2.4) of 256 codebooks,
+/// each of 131,072 entries with vectors of 16 numbers: 2 GB described by some five thousand
+/// bytes.
+fn greedy_setup_header() -> Vec<u8> {
+    let mut bits: Vec<bool> = Vec::new();
+    let mut put = |value: u64, count: usize| {
+        bits.extend((0..count).map(|bit| (value >> bit) & 1 == 1));
+    };
+    put(5, 8);
+    b"vorbis".iter().for_each(|&byte| put(byte.into(), 8));
+    put(255, 8);
+    for _ in 0..256 {
+        put(0x56_4342, 24);
+        put(16, 16);
+        put(131_072, 24);
+        // All code words 17 bits long, said in one number.
+        put(1, 1);
+        put(16, 5);
+        put(131_072, 18);
+        // Vectors of the first kind: from 0 in steps of 0, two of one bit each, not summed up.
+        put(1, 4);
+        for count in [32, 32, 4, 1, 2] {
+            put(0, count);
+        }
+    }
+    // One time domain transform.
+    put(0, 6 + 16);
+    // One floor of the first kind, of order 1, at 16 kHz, with a map of 64 barks.
+    put(0, 6 + 16);
+    for (value, count) in [(1, 8), (16_000, 16), (64, 16), (6, 6), (0, 8), (0, 4), (0, 8)] {
+        put(value, count);
+    }
+    // One residue that says nothing.
+    for count in [6, 16, 24, 24, 24, 6, 8, 4] {
+        put(0, count);
+    }
+    // One mapping of no couplings, one mode.
+    for count in [6, 16, 4, 24, 6, 1, 16, 16, 8] {
+        put(0, count);
+    }
+    put(1, 1);
+    bits.chunks(8)
+        .map(|byte| byte.iter().rev().fold(0, |all, &bit| (all << 1) | u8::from(bit)))
+        .collect()
+}
+
+#[test]
+fn codebooks_that_fill_the_memory_are_refused_before_they_are_unpacked() {
+    let (_, vorbis) = recordings().swap_remove(6);
+    let mut reader = ogg::PacketReader::new(Cursor::new(vorbis));
+    let mut bytes = Vec::new();
+    let mut writer = ogg::PacketWriter::new(Cursor::new(&mut bytes));
+    for number in 0.. {
+        let Some(packet) = reader.read_packet().expect("a packet") else { break };
+        let data = if number == 2 { greedy_setup_header() } else { packet.data.clone() };
+        let end = if packet.last_in_stream() {
+            ogg::PacketWriteEndInfo::EndStream
+        } else if number == 1 {
+            ogg::PacketWriteEndInfo::NormalPacket
+        } else {
+            ogg::PacketWriteEndInfo::EndPage
+        };
+        writer.write_packet(data, 1, end, packet.absgp_page()).expect("written");
+    }
+    drop(writer);
+    let dir = tempfile::tempdir().expect("a temporary folder");
+    let path = dir.path().join("greedy.ogg");
+    std::fs::write(&path, &bytes).expect("written");
+    let (result, peak_bytes) = peak_of(|| decode(&path, &DecodeLimits::default()));
+    let error = result.expect_err("there is no sound in it").to_string();
+    assert!(peak_bytes < 50_000_000, "{peak_bytes} bytes");
+    assert!(error.contains("impossible values"), "{error}");
 }

@@ -304,12 +304,35 @@ async fn files_without_a_row_are_removed_and_foreign_files_are_left_alone() {
     fs::write(store.incoming_dir().join("abandoned"), "upload").unwrap();
     let orphan = store.folder(mega_pipeline::jobs::JobId::new());
     fs::create_dir(orphan.dir()).unwrap();
+    // A deletion that a crash interrupted.
+    let going = orphan.dir().with_extension("deleted");
+    fs::create_dir(&going).unwrap();
+    fs::write(going.join("prompt.wav"), "sound").unwrap();
 
-    assert_eq!(store.recover().await.unwrap().removed, 4);
+    assert_eq!(store.recover().await.unwrap().removed, 5);
     assert!(folder.path("notes.txt").is_file());
     assert!(folder.path("prompt.wav").is_file());
     assert!(!folder.path("generate_text.v1.txt").exists());
-    assert!(!orphan.dir().exists());
+    assert!(!orphan.dir().exists() && !going.exists());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn files_that_are_put_into_a_folder_meanwhile_do_not_keep_its_job_from_being_deleted() {
+    let dir = tempfile::tempdir().unwrap();
+    let store = open(dir.path()).await;
+    for _ in 0..50 {
+        let id = submit(&store).await;
+        let folder = store.folder(id);
+        let busy = std::thread::spawn(move || {
+            let mut number = 0;
+            while fs::write(folder.path(&format!("{number}.wav")), "sound").is_ok() {
+                number += 1;
+            }
+        });
+        assert!(store.delete(id).await.unwrap());
+        busy.join().unwrap();
+    }
+    assert_eq!(fs::read_dir(dir.path().join("jobs")).unwrap().count(), 0);
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -8,6 +8,7 @@
 mod error;
 mod sniff;
 mod source;
+mod vorbis;
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::Path;

@@ -91,22 +91,28 @@ impl JobFolder {
     }
 }
 
-/// Writes `dir/file` by way of a temporary name, so that the final name never
-/// holds half a file, and syncs both the file and the folder.
+/// Writes `dir/file` by way of a temporary name, so that nobody finds half a file under the
+/// final one, and syncs both the file and the folder.
+///
+/// The rename comes before the syncs: file systems with a journal then write both in one go.
+/// After a power cut the final name may hold half a file, but no row knows it, and the
+/// next start removes it.
 fn write_durably(dir: &Path, file: &str, bytes: &[u8]) -> Result<(), JobError> {
     let temporary = dir.join(format!("{file}.{TEMPORARY}"));
+    let path = dir.join(file);
     let write = || {
         let mut out = File::create(&temporary)?;
         out.write_all(bytes)?;
-        out.sync_all()?;
         fault::reach(Point::ArtifactWritten)?;
-        fs::rename(&temporary, dir.join(file))?;
-        sync_dir(dir)?;
-        fault::reach(Point::ArtifactRenamed)
+        fs::rename(&temporary, &path)?;
+        fault::reach(Point::ArtifactRenamed)?;
+        out.sync_all()?;
+        sync_dir(dir)
     };
     write().map_err(|error| {
         let _ = fs::remove_file(&temporary);
-        JobError::io(format!("writing {}", dir.join(file).display()))(error)
+        let _ = fs::remove_file(&path);
+        JobError::io(format!("writing {}", path.display()))(error)
     })
 }
 

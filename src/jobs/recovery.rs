@@ -5,7 +5,7 @@ use std::fs;
 use std::path::Path;
 
 use super::artifact::{TEMPORARY, hash_file};
-use super::store::{blocking, remove_folder};
+use super::store::{GOING, blocking};
 use super::{ArtifactRow, Job, JobError, JobFolder, JobId, JobState, JobStore, Run};
 use crate::stage::{StageError, StageKind};
 
@@ -137,8 +137,10 @@ impl JobStore {
         let mut removed = 0;
         for entry in entries.flatten() {
             let name = entry.file_name().to_string_lossy().into_owned();
-            if let (false, Ok(id)) = (known.contains(&name), name.parse::<JobId>()) {
-                remove_folder(&self.folder(id))?;
+            let id = name.strip_suffix(GOING).unwrap_or(&name);
+            if !known.contains(&name) && id.parse::<JobId>().is_ok() {
+                fs::remove_dir_all(entry.path())
+                    .map_err(JobError::io(format!("removing {}", entry.path().display())))?;
                 removed += 1;
             }
         }

@@ -116,7 +116,7 @@ pub struct NewJob {
 }
 
 /// A job with its stage runs and artifacts, each in the order of the stages.
-#[derive(Debug, Clone, PartialEq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Job {
     /// The job's name.
     pub id: JobId,
@@ -131,7 +131,7 @@ pub struct Job {
     /// When it ended.
     pub finished_ms: Option<i64>,
     /// File name of the prompt in the job's folder.
-    #[serde(skip)]
+    #[serde(skip_serializing)]
     pub prompt_file: String,
     /// What the sender called the prompt.
     pub prompt_name: Option<String>,
@@ -142,6 +142,7 @@ pub struct Job {
     /// Size of the prompt's file.
     pub prompt_bytes: u64,
     /// What the version asked for.
+    #[serde(default)]
     pub options: JobOptions,
     /// Why it failed.
     pub error: Option<JobFailure>,
@@ -187,7 +188,7 @@ impl Job {
 }
 
 /// Why a job failed.
-#[derive(Debug, Clone, PartialEq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct JobFailure {
     /// The stage that failed.
     pub stage: StageKind,
@@ -198,7 +199,7 @@ pub struct JobFailure {
 }
 
 /// One run of a job: the first, or a later one from some stage on with other options.
-#[derive(Debug, Clone, PartialEq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Version {
     /// From 1.
     pub version: u32,
@@ -220,7 +221,7 @@ pub struct RunFailure {
 }
 
 /// One stage of a job.
-#[derive(Debug, Clone, PartialEq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct StageRun {
     /// Which stage.
     pub stage: StageKind,
@@ -243,7 +244,7 @@ pub struct StageRun {
 }
 
 /// What a stage made.
-#[derive(Debug, Clone, PartialEq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct ArtifactRow {
     /// The stage that made it.
     pub stage: StageKind,

@@ -107,29 +107,41 @@ impl Work {
     fn run(&mut self) {
         let loaded = self.load();
         self.board.tell(self.number, loaded.clone());
+        let mut next = None;
         while !self.is_stopping() {
-            if let Err(error) = self.store.check_disk() {
-                self.pause(&error);
-                continue;
-            }
-            self.board.tell(self.number, loaded.clone());
-            match self.runtime.block_on(self.store.claim()) {
-                Ok(Some(claim)) => {
-                    if let Err(error) = self.run_claim(&claim) {
-                        tracing::error!(job = %claim.run.id, stage = %claim.run.stage, %error, "the job table failed");
-                        thread::sleep(TABLE_RETRY);
-                        self.put_back(&claim);
-                    }
-                }
-                Ok(None) => self.runtime.block_on(self.wait()),
-                Err(error) => {
-                    tracing::error!(%error, "the job table failed");
-                    thread::sleep(TABLE_RETRY);
-                }
-            }
+            let Some(claim) = next.take().or_else(|| self.take_on(&loaded)) else { continue };
+            next = self.run_claim(&claim).unwrap_or_else(|error| {
+                tracing::error!(job = %claim.run.id, stage = %claim.run.stage, %error, "the job table failed");
+                thread::sleep(TABLE_RETRY);
+                self.put_back(&claim);
+                None
+            });
+        }
+        if let Some(claim) = next {
+            self.put_back(&claim);
         }
         // Another worker of the same store must not wait for a wake-up this one has consumed.
         self.store.wake();
+    }
+
+    /// The stage run whose turn it is; waits where there is none.
+    fn take_on(&self, loaded: &Readiness) -> Option<Claim> {
+        if let Err(error) = self.store.check_disk() {
+            self.pause(&error);
+            return None;
+        }
+        self.board.tell(self.number, loaded.clone());
+        match self.runtime.block_on(self.store.claim()) {
+            Ok(Some(claim)) => return Some(claim),
+            Ok(None) => self.runtime.block_on(self.wait()),
+            Err(error) => Self::wait_for_table(&error),
+        }
+        None
+    }
+
+    fn wait_for_table(error: &JobError) {
+        tracing::error!(%error, "the job table failed");
+        thread::sleep(TABLE_RETRY);
     }
 
     fn is_stopping(&self) -> bool {
@@ -157,10 +169,7 @@ impl Work {
     async fn wait(&self) {
         match self.store.next_due_ms().await {
             Ok(due_ms) => self.store.wait_due(due_ms).await,
-            Err(error) => {
-                tracing::error!(%error, "the job table failed");
-                thread::sleep(TABLE_RETRY);
-            }
+            Err(error) => Self::wait_for_table(&error),
         }
     }
 
@@ -173,8 +182,9 @@ impl Work {
         self.runtime.block_on(self.store.wait_due(Some(at_ms)));
     }
 
-    /// Runs one stage of one job and records how it ended.
-    fn run_claim(&mut self, claim: &Claim) -> Result<(), JobError> {
+    /// Runs one stage of one job and records how it ended; returns the run that was taken on
+    /// with the record.
+    fn run_claim(&mut self, claim: &Claim) -> Result<Option<Claim>, JobError> {
         let run = claim.run;
         let folder = self.store.folder(run.id);
         let outcome = self.run_stage(claim, &folder);
@@ -189,30 +199,50 @@ impl Work {
         claim: &Claim,
         folder: &JobFolder,
         outcome: Result<StageOutput, StageError>,
-    ) -> Result<(), JobError> {
+    ) -> Result<Option<Claim>, JobError> {
         let run = claim.run;
         match outcome {
             Ok(mut output) => {
                 output.timing.queue_ms = claim.queue_ms;
                 fault::reach(Point::StageDone).map_err(JobError::io("ending a stage"))?;
                 match folder.store(run.stage, run.version, &output.artifact) {
-                    Ok(stored) => {
-                        let recorded = self.store.succeed(run, &stored, &output.timing);
-                        if self.runtime.block_on(recorded)? {
-                            log_success(&claim.job, run.stage, &output.timing);
-                            Ok(())
-                        } else {
-                            self.drop_late(claim, folder, &stored)
-                        }
-                    }
-                    Err(error) => self.fail(claim, &storage_error(&error)),
+                    Ok(stored) => return self.succeed(claim, folder, &stored, &output.timing),
+                    Err(error) => self.fail(claim, &storage_error(&error))?,
                 }
             }
             Err(error) if error.code == ErrorCode::Canceled && self.is_stopping() => {
-                self.runtime.block_on(self.store.put_back(claim.run))
+                self.runtime.block_on(self.store.put_back(claim.run))?;
             }
-            Err(error) => self.fail(claim, &error),
+            Err(error) => self.fail(claim, &error)?,
         }
+        Ok(None)
+    }
+
+    fn succeed(
+        &self,
+        claim: &Claim,
+        folder: &JobFolder,
+        stored: &StoredArtifact,
+        timing: &Timing,
+    ) -> Result<Option<Claim>, JobError> {
+        let go_on = !self.is_stopping() && self.store.check_disk().is_ok();
+        let (recorded, next) = self.runtime.block_on(async {
+            if go_on {
+                self.store.succeed_and_claim(claim.run, stored, timing).await
+            } else {
+                Ok((self.store.succeed(claim.run, stored, timing).await?, Ok(None)))
+            }
+        })?;
+        if recorded {
+            log_success(&claim.job, claim.run.stage, timing);
+        } else if let Err(error) = self.drop_late(claim, folder, stored) {
+            // It has no row, so the next start removes it.
+            tracing::warn!(job = %claim.run.id, %error, "a late result could not be removed");
+        }
+        Ok(next.unwrap_or_else(|error| {
+            Self::wait_for_table(&error);
+            None
+        }))
     }
 
     /// Removes a result that came after its job was canceled or deleted.

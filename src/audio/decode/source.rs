@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use std::sync::LazyLock;
 
 use symphonia::core::codecs::CodecParameters;
-use symphonia::core::codecs::audio::well_known::CODEC_ID_OPUS;
+use symphonia::core::codecs::audio::well_known::{CODEC_ID_OPUS, CODEC_ID_VORBIS};
 use symphonia::core::codecs::audio::{
     AudioCodecParameters, AudioDecoder, AudioDecoderOptions, CODEC_ID_NULL_AUDIO,
 };
@@ -20,7 +20,7 @@ use symphonia::core::formats::{FormatOptions, FormatReader, Track, TrackType};
 use symphonia::core::io::{MediaSourceStream, MediaSourceStreamOptions};
 use symphonia::core::meta::MetadataOptions;
 
-use super::{AudioInfo, DecodeError, sniff};
+use super::{AudioInfo, DecodeError, sniff, vorbis};
 use crate::audio::resample::{RATES, ResampleError};
 
 /// Symphonia's decoders and, because it has none of its own, libopus.
@@ -228,7 +228,10 @@ fn decoder_for(reader: &dyn FormatReader) -> Result<(&Track, Box<dyn AudioDecode
     let params = corrected(params);
     let channels = params.channels.as_ref().map_or(1, |channels| channels.count() as u64);
     let frames = params.max_frames_per_packet.unwrap_or(0);
-    if frames.saturating_mul(channels) > MAX_PACKET_SAMPLES {
+    let header = params.extra_data.as_deref().unwrap_or_default();
+    if frames.saturating_mul(channels) > MAX_PACKET_SAMPLES
+        || (params.codec == CODEC_ID_VORBIS && vorbis::asks_too_much(header))
+    {
         return Err(DecodeError::damaged("its header holds impossible values"));
     }
     let decoder =
@@ -249,10 +252,20 @@ fn decoder_for(reader: &dyn FormatReader) -> Result<(&Track, Box<dyn AudioDecode
 /// Opus always decodes at 48 kHz. The rate in the container is that of the
 /// original (Ogg) or whatever the recorder thought fit (WebM), and libopus would
 /// refuse most of them.
+///
+/// MP4 stores the numbers of the Opus header the other way round ("Encapsulation of Opus in
+/// ISO Base Media File Format", section 4.3.2) and calls its version 0. Symphonia 0.6.1 hands
+/// them on as they are, and the decoder would leave out 15 samples instead of 3840.
 fn corrected(params: &AudioCodecParameters) -> AudioCodecParameters {
     let mut params = params.clone();
     if params.codec == CODEC_ID_OPUS {
         params.with_sample_rate(48_000);
+        if let Some(header) = params.extra_data.as_deref_mut()
+            && header.starts_with(b"OpusHead\0")
+            && let Some(samples_to_skip) = header.get_mut(10..12)
+        {
+            samples_to_skip.reverse();
+        }
     }
     params
 }

@@ -31,7 +31,22 @@ impl JobStore {
         fault::reach(Point::BeforeClaim).map_err(JobError::io("taking on a stage"))?;
         let now = self.now_ms();
         let Some(taken) = self.0.writer.run(Take { now }).await? else { return Ok(None) };
-        let Taken { run, attempt, due_ms, job_begins } = taken;
+        self.claimed(taken).await
+    }
+
+    /// Makes known what a worker has taken on, and reads the job for it.
+    pub(super) async fn claimed(&self, taken: Taken) -> Result<Option<Claim>, JobError> {
+        let run = taken.run;
+        let claim = self.begin(taken).await;
+        if claim.is_err() {
+            // Otherwise it would count as running until the next start, and nobody run it.
+            self.put_back(run).await?;
+        }
+        claim
+    }
+
+    async fn begin(&self, taken: Taken) -> Result<Option<Claim>, JobError> {
+        let Taken { run, attempt, queue_ms, job_begins } = taken;
         fault::reach(Point::StageStarted).map_err(JobError::io("taking on a stage"))?;
         // Another worker may find more to do.
         self.wake();
@@ -40,16 +55,8 @@ impl JobStore {
         }
         let started = JobEventKind::Stage { stage: run.stage, state: JobState::Running };
         self.0.events.send(run.id, started);
-        let job = match self.get_version(run.id, run.version).await {
-            Ok(Some(job)) => job,
-            Ok(None) => return Ok(None),
-            Err(error) => {
-                // Otherwise it would count as running until the next start, and nobody run it.
-                self.put_back(run).await?;
-                return Err(error);
-            }
-        };
-        Ok(Some(Claim { job, run, attempt, queue_ms: (now - due_ms).max(0) as u64 }))
+        let job = self.get_version(run.id, run.version).await?;
+        Ok(job.map(|job| Claim { job, run, attempt, queue_ms }))
     }
 
     /// When the next stage run that waits for its time becomes due.
@@ -61,14 +68,14 @@ impl JobStore {
     }
 }
 
-struct Take {
-    now: i64,
+pub(super) struct Take {
+    pub now: i64,
 }
 
-struct Taken {
+pub(super) struct Taken {
     run: Run,
     attempt: u32,
-    due_ms: i64,
+    queue_ms: u64,
     /// Whether this is the job's first stage run since it was queued.
     job_begins: bool,
 }
@@ -77,40 +84,35 @@ impl Operation for Take {
     type Output = Option<Taken>;
 
     async fn apply(&self, table: &mut SqliteConnection) -> Result<Self::Output, JobError> {
-        let due = query(
-            "SELECT job_id, version, stage, attempt, due_ms FROM stage_runs \
-             WHERE state = 'queued' AND due_ms <= ? ORDER BY turn_ms, job_id LIMIT 1",
+        let taken = query(
+            "UPDATE stage_runs SET state = 'running', attempt = attempt + 1, started_ms = ?1, \
+             error = NULL WHERE (job_id, version, stage) = (SELECT job_id, version, stage \
+             FROM stage_runs WHERE state = 'queued' AND due_ms <= ?1 \
+             ORDER BY turn_ms, job_id LIMIT 1) \
+             RETURNING job_id, version, stage, attempt, due_ms, \
+             (SELECT state = 'queued' FROM jobs WHERE id = job_id) AS job_begins",
         )
         .bind(self.now)
         .fetch_optional(&mut *table)
         .await?;
-        let Some(row) = due else { return Ok(None) };
+        let Some(row) = taken else { return Ok(None) };
         let run = Run {
             id: row.try_get::<String, _>("job_id")?.parse()?,
             version: row.try_get("version")?,
             stage: parse_stage(&row.try_get::<String, _>("stage")?)?,
         };
-        let attempt = row.try_get::<u32, _>("attempt")? + 1;
-        query(
-            "UPDATE stage_runs SET state = 'running', attempt = ?, started_ms = ?, error = NULL \
-             WHERE job_id = ? AND version = ? AND stage = ?",
-        )
-        .bind(attempt)
-        .bind(self.now)
-        .bind(run.id.to_string())
-        .bind(run.version)
-        .bind(run.stage.as_str())
-        .execute(&mut *table)
-        .await?;
-        let begun = query(
-            "UPDATE jobs SET state = 'running', started_ms = coalesce(started_ms, ?) \
-             WHERE id = ? AND state = 'queued'",
-        )
-        .bind(self.now)
-        .bind(run.id.to_string())
-        .execute(table)
-        .await?
-        .rows_affected();
-        Ok(Some(Taken { run, attempt, due_ms: row.try_get("due_ms")?, job_begins: begun > 0 }))
+        let job_begins = row.try_get("job_begins")?;
+        if job_begins {
+            query(
+                "UPDATE jobs SET state = 'running', started_ms = coalesce(started_ms, ?) \
+                 WHERE id = ?",
+            )
+            .bind(self.now)
+            .bind(run.id.to_string())
+            .execute(table)
+            .await?;
+        }
+        let queue_ms = (self.now - row.try_get::<i64, _>("due_ms")?).max(0) as u64;
+        Ok(Some(Taken { run, attempt: row.try_get("attempt")?, queue_ms, job_begins }))
     }
 }

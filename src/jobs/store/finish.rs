@@ -6,8 +6,9 @@ use sqlx::sqlite::SqliteConnection;
 
 use super::super::fault::{self, Point};
 use super::super::{JobError, JobEventKind, JobId, JobState, StoredArtifact};
+use super::claim::{Take, Taken};
 use super::writer::Operation;
-use super::{JobStore, Run};
+use super::{Claim, JobStore, Run};
 use crate::stage::{ErrorCode, StageError, Timing};
 
 impl JobStore {
@@ -22,18 +23,51 @@ impl JobStore {
         artifact: &StoredArtifact,
         timing: &Timing,
     ) -> Result<bool, JobError> {
-        let timing = serde_json::to_string(timing).expect("a timing has only strings and numbers");
-        let succeed = Succeed { run, artifact: artifact.clone(), timing, now: self.now_ms() };
-        if !self.0.writer.run(succeed).await? {
-            return Ok(false);
+        let succeed = self.success(run, artifact, timing);
+        let recorded = self.0.writer.run(succeed).await?;
+        if recorded {
+            self.tell_success(run)?;
         }
+        Ok(recorded)
+    }
+
+    /// As [`JobStore::succeed`] followed by [`JobStore::claim`], in one transaction: one wait
+    /// for the disk less a stage.
+    ///
+    /// # Errors
+    /// When the table fails. The outer error says that neither was done, the inner one that
+    /// only the end is recorded.
+    pub async fn succeed_and_claim(
+        &self,
+        run: Run,
+        artifact: &StoredArtifact,
+        timing: &Timing,
+    ) -> Result<(bool, Result<Option<Claim>, JobError>), JobError> {
+        fault::reach(Point::BeforeClaim).map_err(JobError::io("taking on a stage"))?;
+        let succeed = self.success(run, artifact, timing);
+        let take = Take { now: succeed.now };
+        let (recorded, taken) = self.0.writer.run(SucceedAndTake { succeed, take }).await?;
+        let told = if recorded { self.tell_success(run) } else { Ok(()) };
+        let claim = match taken {
+            Some(taken) => self.claimed(taken).await,
+            None => Ok(None),
+        };
+        Ok((recorded, told.and(claim)))
+    }
+
+    fn success(&self, run: Run, artifact: &StoredArtifact, timing: &Timing) -> Succeed {
+        let timing = serde_json::to_string(timing).expect("a timing has only strings and numbers");
+        Succeed { run, artifact: artifact.clone(), timing, now: self.now_ms() }
+    }
+
+    fn tell_success(&self, run: Run) -> Result<(), JobError> {
         let Run { id, stage, .. } = run;
         self.0.events.send(id, JobEventKind::Stage { stage, state: JobState::Succeeded });
         if stage.next().is_none() {
             fault::reach(Point::JobFinished).map_err(JobError::io("finishing"))?;
             self.0.events.send(id, JobEventKind::Job { state: JobState::Succeeded });
         }
-        Ok(true)
+        Ok(())
     }
 
     /// Ends a stage run and its job with an error, or as canceled.
@@ -95,64 +129,73 @@ struct Succeed {
     now: i64,
 }
 
+/// Ends a run that is going on, and records its artifact. The next stage has the same turn as
+/// this one: a job once begun is finished first.
+macro_rules! succeed_run {
+    () => {
+        "UPDATE stage_runs SET state = 'succeeded', finished_ms = ?4, timing = ?5 \
+         WHERE job_id = ?1 AND version = ?2 AND stage = ?3 AND state = 'running'; \
+         INSERT OR REPLACE INTO artifacts \
+         (job_id, version, stage, file, media_type, size_bytes, sha256, duration_ms) \
+         SELECT ?1, ?2, ?3, ?6, ?7, ?8, ?9, ?11 WHERE changes() > 0; "
+    };
+}
+
 impl Operation for Succeed {
     type Output = bool;
 
     async fn apply(&self, table: &mut SqliteConnection) -> Result<bool, JobError> {
         let Self { run, artifact, timing, now } = self;
-        let id = run.id.to_string();
-        let ended = query(
-            "UPDATE stage_runs SET state = 'succeeded', finished_ms = ?, timing = ? \
-             WHERE job_id = ? AND version = ? AND stage = ? AND state = 'running'",
-        )
-        .bind(now)
-        .bind(timing)
-        .bind(&id)
-        .bind(run.version)
-        .bind(run.stage.as_str())
-        .execute(&mut *table)
-        .await?
-        .rows_affected();
-        if ended == 0 {
-            return Ok(false);
-        }
-        query(
-            "INSERT OR REPLACE INTO artifacts \
-             (job_id, version, stage, file, media_type, size_bytes, sha256, duration_ms) \
-             VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
-        )
-        .bind(&id)
-        .bind(run.version)
-        .bind(run.stage.as_str())
-        .bind(&artifact.file)
-        .bind(artifact.media_type)
-        .bind(artifact.size_bytes as i64)
-        .bind(&artifact.sha256)
-        .bind(artifact.duration_ms.map(|ms| ms as i64))
-        .execute(&mut *table)
-        .await?;
-        if let Some(next) = run.stage.next() {
-            // The next stage has the same turn as this one: a job once begun is finished first.
-            query(
-                "INSERT INTO stage_runs (job_id, version, stage, state, turn_ms, due_ms) \
-                 SELECT job_id, version, ?, 'queued', turn_ms, ? FROM stage_runs \
-                 WHERE job_id = ? AND version = ? AND stage = ?",
-            )
-            .bind(next.as_str())
-            .bind(now)
-            .bind(&id)
+        // One query, because each costs two switches between threads: every statement goes on
+        // only where the one before it changed something.
+        let (statements, next) = match run.stage.next() {
+            Some(next) => (
+                concat!(
+                    succeed_run!(),
+                    "INSERT INTO stage_runs (job_id, version, stage, state, turn_ms, due_ms) \
+                     SELECT job_id, version, ?10, 'queued', turn_ms, ?4 FROM stage_runs \
+                     WHERE job_id = ?1 AND version = ?2 AND stage = ?3 AND changes() > 0"
+                ),
+                Some(next.as_str()),
+            ),
+            None => (
+                concat!(
+                    succeed_run!(),
+                    "UPDATE jobs SET state = 'succeeded', finished_ms = ?4 \
+                     WHERE id = ?1 AND changes() > 0"
+                ),
+                None,
+            ),
+        };
+        let changed = query(statements)
+            .bind(run.id.to_string())
             .bind(run.version)
             .bind(run.stage.as_str())
+            .bind(now)
+            .bind(timing)
+            .bind(&artifact.file)
+            .bind(artifact.media_type)
+            .bind(artifact.size_bytes as i64)
+            .bind(&artifact.sha256)
+            .bind(next)
+            .bind(artifact.duration_ms.map(|ms| ms as i64))
             .execute(table)
-            .await?;
-        } else {
-            query("UPDATE jobs SET state = 'succeeded', finished_ms = ? WHERE id = ?")
-                .bind(now)
-                .bind(&id)
-                .execute(table)
-                .await?;
-        }
-        Ok(true)
+            .await?
+            .rows_affected();
+        Ok(changed > 0)
+    }
+}
+
+struct SucceedAndTake {
+    succeed: Succeed,
+    take: Take,
+}
+
+impl Operation for SucceedAndTake {
+    type Output = (bool, Option<Taken>);
+
+    async fn apply(&self, table: &mut SqliteConnection) -> Result<Self::Output, JobError> {
+        Ok((self.succeed.apply(table).await?, self.take.apply(table).await?))
     }
 }
 

@@ -112,6 +112,8 @@ impl JobStore {
         schema::migrator().run_direct(None, &mut connection, false).await?;
         let readers = SqlitePoolOptions::new()
             .max_connections(4)
+            // A file does not go away as a server does.
+            .test_before_acquire(false)
             .connect_with(connect.read_only(true))
             .await?;
         Ok(Self(Arc::new(Inner {
@@ -229,9 +231,21 @@ pub struct Run {
     pub stage: StageKind,
 }
 
+/// What is added to the name of a job's folder before it is emptied.
+pub(super) const GOING: &str = ".deleted";
+
 /// Removes a job's files; that there are none is fine.
+///
+/// The folder first gets another name: a worker or a download that is about to put a file
+/// into it fails then, and does not keep it from being removed.
 pub(super) fn remove_folder(folder: &JobFolder) -> Result<(), JobError> {
-    match fs::remove_dir_all(folder.dir()) {
+    let mut going = folder.dir().as_os_str().to_owned();
+    going.push(GOING);
+    let remove = || {
+        fs::rename(folder.dir(), &going)?;
+        fs::remove_dir_all(&going)
+    };
+    match remove() {
         Err(error) if error.kind() != io::ErrorKind::NotFound => {
             Err(JobError::io(format!("removing {}", folder.dir().display()))(error))
         }

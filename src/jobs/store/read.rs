@@ -24,14 +24,14 @@ impl JobStore {
     }
 
     async fn read(&self, id: JobId, version: Option<u32>) -> Result<Option<Job>, JobError> {
-        let row = query("SELECT * FROM jobs WHERE id = ?")
+        let row = query(rows::select_job!("WHERE id = ?"))
             .bind(id.to_string())
             .fetch_optional(&self.0.readers)
             .await?;
         let Some(row) = row else { return Ok(None) };
         let mut job = rows::job(&row)?;
         let version = version.unwrap_or(job.version);
-        self.complete(&mut job, version).await?;
+        job.show(version);
         let known = job.versions.iter().any(|it| it.version == version);
         Ok(known.then_some(job))
     }
@@ -43,46 +43,26 @@ impl JobStore {
     pub async fn list(&self, before: Option<JobId>, limit: u32) -> Result<Vec<Job>, JobError> {
         // A UUIDv7 sorts by time; `~` sorts after every id.
         let before = before.map_or_else(|| "~".to_owned(), |id| id.to_string());
-        let rows = query("SELECT * FROM jobs WHERE id < ? ORDER BY id DESC LIMIT ?")
+        let rows = query(rows::select_job!("WHERE id < ? ORDER BY id DESC LIMIT ?"))
             .bind(before)
             .bind(limit)
             .fetch_all(&self.0.readers)
             .await?;
-        let mut jobs = Vec::with_capacity(rows.len());
-        for row in &rows {
+        let newest = |row| {
             let mut job = rows::job(row)?;
-            let newest = job.version;
-            self.complete(&mut job, newest).await?;
-            jobs.push(job);
-        }
-        Ok(jobs)
-    }
-
-    /// Fills in what `version` of the job shows.
-    async fn complete(&self, job: &mut Job, version: u32) -> Result<(), JobError> {
-        let id = job.id.to_string();
-        let versions = query("SELECT * FROM versions WHERE job_id = ? ORDER BY version")
-            .bind(&id)
-            .fetch_all(&self.0.readers)
-            .await?;
-        job.versions = versions.iter().map(rows::version).collect::<Result<_, _>>()?;
-        let runs = query("SELECT * FROM stage_runs WHERE job_id = ?")
-            .bind(&id)
-            .fetch_all(&self.0.readers)
-            .await?;
-        job.stages = runs.iter().map(rows::stage_run).collect::<Result<_, _>>()?;
-        job.artifacts = self.artifacts(job.id).await?;
-        job.show(version);
-        Ok(())
+            job.show(job.version);
+            Ok(job)
+        };
+        rows.iter().map(newest).collect()
     }
 
     /// Every artifact of a job, in whatever version it was made.
     pub(in crate::jobs) async fn artifacts(&self, id: JobId) -> Result<Vec<ArtifactRow>, JobError> {
-        let rows = query("SELECT * FROM artifacts WHERE job_id = ?")
+        let row = query(rows::SELECT_ARTIFACTS)
             .bind(id.to_string())
-            .fetch_all(&self.0.readers)
+            .fetch_optional(&self.0.readers)
             .await?;
-        rows.iter().map(rows::artifact).collect()
+        row.map_or(Ok(Vec::new()), |row| rows::json("artifacts", &row))
     }
 
     /// Ids of all jobs.

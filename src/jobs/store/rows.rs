@@ -1,80 +1,69 @@
 //! Rows of the table turned into what the rest of the program sees.
+//!
+//! A job is read in one query: its versions, runs and artifacts come with it as JSON that
+//! SQLite puts together. Each query costs two switches between threads, and a page shows
+//! dozens of jobs.
 
+use serde::de::DeserializeOwned;
 use sqlx::Row;
 use sqlx::sqlite::SqliteRow;
 
-use super::super::{ArtifactRow, Job, JobError, JobFailure, JobId, RunFailure, StageRun, Version};
-use crate::stage::{JobOptions, StageKind};
+use super::super::{Job, JobError, JobId};
+use crate::stage::StageKind;
 
-/// A job without its versions, runs and artifacts: only the newest version is known.
-pub(super) fn job(row: &SqliteRow) -> Result<Job, JobError> {
-    let failed_stage: Option<String> = row.try_get("failed_stage")?;
-    let error = match failed_stage {
-        Some(stage) => Some(JobFailure {
-            stage: parse_stage(&stage)?,
-            code: parse_json(
-                "error_code",
-                &format!("\"{}\"", row.try_get::<String, _>("error_code")?),
-            )?,
-            message: row.try_get("error_message")?,
-        }),
-        None => None,
+/// A list of [`super::super::ArtifactRow`], for the job of the row at hand.
+macro_rules! artifacts {
+    () => {
+        "(SELECT json_group_array(json_object('stage', stage, 'version', version, 'file', file, \
+            'media_type', media_type, 'size_bytes', size_bytes, 'sha256', sha256, \
+            'duration_ms', duration_ms)) FROM artifacts WHERE job_id = jobs.id)"
     };
-    Ok(Job {
-        id: row.try_get::<String, _>("id")?.parse()?,
-        state: row.try_get::<String, _>("state")?.parse()?,
-        version: row.try_get("version")?,
-        created_ms: row.try_get("created_ms")?,
-        started_ms: row.try_get("started_ms")?,
-        finished_ms: row.try_get("finished_ms")?,
-        prompt_file: row.try_get("prompt_file")?,
-        prompt_name: row.try_get("prompt_name")?,
-        prompt_type: row.try_get("prompt_type")?,
-        prompt_ms: row.try_get::<Option<i64>, _>("prompt_ms")?.map(|ms| ms as u64),
-        prompt_bytes: row.try_get::<i64, _>("prompt_bytes")? as u64,
-        options: JobOptions::default(),
-        error,
-        versions: Vec::new(),
-        stages: Vec::new(),
-        artifacts: Vec::new(),
-    })
+}
+pub(super) use artifacts;
+
+/// Selects one column that [`job`] reads, of the jobs that the rest of the query says.
+macro_rules! select_job {
+    ($which:literal) => {
+        concat!(
+            "SELECT json_object('id', id, 'state', state, 'version', version, \
+        'created_ms', created_ms, 'started_ms', started_ms, 'finished_ms', finished_ms, \
+        'prompt_file', prompt_file, 'prompt_name', prompt_name, 'prompt_type', prompt_type, \
+        'prompt_ms', prompt_ms, 'prompt_bytes', prompt_bytes, \
+        'error', iif(failed_stage IS NULL, NULL, json_object('stage', failed_stage, \
+            'code', error_code, 'message', error_message)), \
+        'versions', (SELECT json_group_array(json_object('version', version, \
+            'first_stage', first_stage, 'options', json(options), 'created_ms', created_ms) \
+            ORDER BY version) FROM versions WHERE job_id = jobs.id), \
+        'stages', (SELECT json_group_array(json_object('stage', stage, 'version', version, \
+            'state', state, 'attempt', attempt, 'due_ms', due_ms, 'started_ms', started_ms, \
+            'finished_ms', finished_ms, 'timing', json(timing), 'error', json(error))) \
+            FROM stage_runs WHERE job_id = jobs.id), \
+        'artifacts', ",
+            $crate::jobs::store::rows::artifacts!(),
+            ") FROM jobs ",
+            $which
+        )
+    };
+}
+pub(super) use select_job;
+
+/// Selects one column that [`json`] reads as the artifacts of all versions of a job.
+pub(super) const SELECT_ARTIFACTS: &str =
+    concat!("SELECT ", artifacts!(), " FROM jobs WHERE id = ?");
+
+/// A job with the runs and artifacts of all its versions, of which one is to be shown.
+pub(super) fn job(row: &SqliteRow) -> Result<Job, JobError> {
+    json("job", row)
 }
 
-pub(super) fn version(row: &SqliteRow) -> Result<Version, JobError> {
-    Ok(Version {
-        version: row.try_get("version")?,
-        first_stage: parse_stage(&row.try_get::<String, _>("first_stage")?)?,
-        options: parse_json("options", &row.try_get::<String, _>("options")?)?,
-        created_ms: row.try_get("created_ms")?,
-    })
-}
-
-pub(super) fn stage_run(row: &SqliteRow) -> Result<StageRun, JobError> {
-    let timing: Option<String> = row.try_get("timing")?;
-    let error: Option<String> = row.try_get("error")?;
-    Ok(StageRun {
-        stage: parse_stage(&row.try_get::<String, _>("stage")?)?,
-        version: row.try_get("version")?,
-        state: row.try_get::<String, _>("state")?.parse()?,
-        attempt: row.try_get("attempt")?,
-        due_ms: row.try_get("due_ms")?,
-        started_ms: row.try_get("started_ms")?,
-        finished_ms: row.try_get("finished_ms")?,
-        timing: timing.map(|json| parse_json("timing", &json)).transpose()?,
-        error: error.map(|json| parse_json::<RunFailure>("error", &json)).transpose()?,
-    })
-}
-
-pub(super) fn artifact(row: &SqliteRow) -> Result<ArtifactRow, JobError> {
-    Ok(ArtifactRow {
-        stage: parse_stage(&row.try_get::<String, _>("stage")?)?,
-        version: row.try_get("version")?,
-        file: row.try_get("file")?,
-        media_type: row.try_get("media_type")?,
-        size_bytes: row.try_get::<i64, _>("size_bytes")? as u64,
-        sha256: row.try_get("sha256")?,
-        duration_ms: row.try_get::<Option<i64>, _>("duration_ms")?.map(|ms| ms as u64),
-    })
+/// Reads the JSON in the first column.
+pub(super) fn json<T: DeserializeOwned>(
+    what: &'static str,
+    row: &SqliteRow,
+) -> Result<T, JobError> {
+    let json: String = row.try_get(0)?;
+    serde_json::from_str(&json)
+        .map_err(|error| JobError::Corrupt { what, value: format!("{json} ({error})") })
 }
 
 pub(super) fn id(row: &SqliteRow) -> Result<JobId, JobError> {
@@ -83,11 +72,4 @@ pub(super) fn id(row: &SqliteRow) -> Result<JobId, JobError> {
 
 pub(super) fn parse_stage(name: &str) -> Result<StageKind, JobError> {
     name.parse().map_err(|_| JobError::Corrupt { what: "stage", value: name.to_owned() })
-}
-
-fn parse_json<T: serde::de::DeserializeOwned>(
-    what: &'static str,
-    json: &str,
-) -> Result<T, JobError> {
-    serde_json::from_str(json).map_err(|_| JobError::Corrupt { what, value: json.to_owned() })
 }

@@ -139,8 +139,9 @@ fn move_in(prompt: &Path, folder: &JobFolder, prompt_file: &str) -> Result<u64, 
         fault::reach(Point::BeforeAccept)?;
         make_private_dir(folder.dir())?;
         let file = File::open(prompt)?;
-        file.sync_all()?;
+        // Renamed before it is synced: see `write_durably`.
         fs::rename(prompt, folder.path(prompt_file))?;
+        file.sync_all()?;
         sync_dir(folder.dir())?;
         folder.dir().parent().map_or(Ok(()), sync_dir)?;
         fault::reach(Point::PromptStored)?;
