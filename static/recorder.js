@@ -1,4 +1,6 @@
-// Records the microphone with the browser's own encoder.
+// Records the microphone: with the browser's own encoder, or as it is where there is none.
+
+import { words } from "./common.js";
 
 // In order of preference: Opus is small and good for speech; the last is what Safari has.
 const FORMATS = ["audio/webm;codecs=opus", "audio/ogg;codecs=opus", "audio/mp4"];
@@ -6,17 +8,13 @@ const FORMATS = ["audio/webm;codecs=opus", "audio/ogg;codecs=opus", "audio/mp4"]
 const supportedFormat = () =>
   globalThis.MediaRecorder && FORMATS.find((format) => MediaRecorder.isTypeSupported(format));
 
+const canRecordSamples = () => Boolean(globalThis.AudioWorkletNode);
+
 /** Why recording is impossible here, as a sentence; null when it is possible. */
 export function obstacle() {
-  if (!window.isSecureContext) {
-    return (
-      "The microphone is off: browsers allow recording only on pages that came over HTTPS, or " +
-      "from the machine itself. Open this page as http://localhost on the machine that serves " +
-      "it, or put the server behind HTTPS. Choosing a file works here too."
-    );
-  }
-  if (!navigator.mediaDevices?.getUserMedia || !supportedFormat()) {
-    return "This browser cannot record sound. Choose a file instead.";
+  if (!window.isSecureContext) return words.insecure;
+  if (!navigator.mediaDevices?.getUserMedia || !(supportedFormat() || canRecordSamples())) {
+    return words.noRecorder;
   }
   return null;
 }
@@ -25,41 +23,110 @@ export function obstacle() {
 export function explain(error) {
   switch (error.name) {
     case "NotAllowedError":
-      return "The browser did not give access to the microphone. Allow it for this page, then click the mic again.";
+      return words.notAllowed;
     case "NotFoundError":
-      return "No microphone was found. Plug one in, or choose a file.";
+      return words.notFound;
     case "NotReadableError":
-      return "The microphone is in use by another program. Close it there, then click the mic again.";
+      return words.inUse;
     default:
-      return `Recording failed: ${error.message}`;
+      return `${words.micFailed} ${error.message}`;
   }
+}
+
+/** Encodes with the browser's MediaRecorder. */
+class Encoder {
+  #recorder;
+  #pieces = [];
+
+  constructor(stream, format) {
+    this.#recorder = new MediaRecorder(stream, { mimeType: format });
+    this.#recorder.addEventListener("dataavailable", ({ data }) => this.#pieces.push(data));
+    this.#recorder.start();
+  }
+
+  async stop() {
+    const stopped = new Promise((resolve) => {
+      this.#recorder.addEventListener("stop", resolve, { once: true });
+    });
+    this.#recorder.stop();
+    await stopped;
+    return new Blob(this.#pieces, { type: this.#recorder.mimeType });
+  }
+}
+
+/** Collects samples, and makes a WAV file of them. */
+class Collector {
+  #node;
+  #pieces = [];
+
+  constructor(sound, source) {
+    this.#node = new AudioWorkletNode(sound, "pcm", { numberOfOutputs: 0, channelCount: 1, channelCountMode: "explicit" });
+    this.#node.port.onmessage = ({ data }) => this.#pieces.push(data);
+    source.connect(this.#node);
+  }
+
+  async stop() {
+    this.#node.disconnect();
+    return wav(this.#pieces, this.#node.context.sampleRate);
+  }
+}
+
+/** 16-bit mono WAV of `pieces`, arrays of samples from -1 to 1. */
+function wav(pieces, rate) {
+  const bytes = 2 * pieces.reduce((sum, piece) => sum + piece.length, 0);
+  const view = new DataView(new ArrayBuffer(44 + bytes));
+  const text = (at, letters) => [...letters].forEach((it, n) => view.setUint8(at + n, it.charCodeAt(0)));
+  text(0, "RIFF");
+  view.setUint32(4, 36 + bytes, true);
+  text(8, "WAVEfmt ");
+  view.setUint32(16, 16, true);
+  view.setUint16(20, 1, true);
+  view.setUint16(22, 1, true);
+  view.setUint32(24, rate, true);
+  view.setUint32(28, 2 * rate, true);
+  view.setUint16(32, 2, true);
+  view.setUint16(34, 16, true);
+  text(36, "data");
+  view.setUint32(40, bytes, true);
+  let at = 44;
+  for (const sample of pieces.flatMap((piece) => [...piece])) {
+    view.setInt16(at, 32767 * Math.max(-1, Math.min(1, sample)), true);
+    at += 2;
+  }
+  return new Blob([view], { type: "audio/wav" });
 }
 
 /** One recording: made by `start`, ended by `stop` or `discard`. */
 export class Recording {
   #stream;
-  #recorder;
-  #pieces = [];
   #sound;
+  #taker;
   #samples;
   #analyser;
-
-  constructor(stream) {
-    this.#stream = stream;
-    this.#recorder = new MediaRecorder(stream, { mimeType: supportedFormat() });
-    this.#recorder.addEventListener("dataavailable", ({ data }) => this.#pieces.push(data));
-    this.#sound = new AudioContext();
-    this.#analyser = this.#sound.createAnalyser();
-    this.#samples = new Float32Array(this.#analyser.fftSize);
-    this.#sound.createMediaStreamSource(stream).connect(this.#analyser);
-    this.#recorder.start();
-    this.startedAt = performance.now();
-  }
 
   /** Asks for the microphone and begins. Rejects when it is refused. */
   static async start() {
     const audio = { channelCount: 1, echoCancellation: true, noiseSuppression: true };
-    return new Recording(await navigator.mediaDevices.getUserMedia({ audio }));
+    const recording = new Recording();
+    recording.#stream = await navigator.mediaDevices.getUserMedia({ audio });
+    await recording.#begin();
+    return recording;
+  }
+
+  async #begin() {
+    this.#sound = new AudioContext();
+    const source = this.#sound.createMediaStreamSource(this.#stream);
+    this.#analyser = this.#sound.createAnalyser();
+    this.#samples = new Float32Array(this.#analyser.fftSize);
+    source.connect(this.#analyser);
+    const format = supportedFormat();
+    if (format) {
+      this.#taker = new Encoder(this.#stream, format);
+    } else {
+      await this.#sound.audioWorklet.addModule("/static/pcm.js");
+      this.#taker = new Collector(this.#sound, source);
+    }
+    this.startedAt = performance.now();
   }
 
   /** Loudness now, 0 to 1: the root mean square in decibels, from -60 to 0. */
@@ -72,18 +139,14 @@ export class Recording {
 
   /** Ends the recording and gives it as a Blob. */
   async stop() {
-    const stopped = new Promise((resolve) => {
-      this.#recorder.addEventListener("stop", resolve, { once: true });
-    });
-    this.#recorder.stop();
-    await stopped;
+    const blob = await this.#taker.stop();
     this.#release();
-    return new Blob(this.#pieces, { type: this.#recorder.mimeType });
+    return blob;
   }
 
   /** Ends the recording and forgets it. */
   discard() {
-    this.#recorder.stop();
+    this.#taker.stop();
     this.#release();
   }
 

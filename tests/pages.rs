@@ -66,7 +66,7 @@ async fn the_form_offers_the_configured_languages_and_templates() {
     assert_eq!(options("target"), ["French", "Portuguese"]);
     assert_eq!(options("template"), ["Continue the thought", "Free"]);
     assert_eq!(one(&page, "select[name=target] option[selected]").attr("value"), Some("fr"));
-    assert_eq!(words(one(&page, "footer")), "Models: stub");
+    assert_eq!(words(one(&page, "footer")), "Stub stages: no model is used.");
 }
 
 #[tokio::test]
@@ -210,7 +210,7 @@ async fn the_page_tells_while_models_load_and_when_they_cannot() {
     assert!(all(&page(&site, "/").await, "#readiness .notice").is_empty());
     site.readiness.send_replace(Readiness::Loading { stage: Some(StageKind::GenerateText) });
     let loading = words(one(&page(&site, "/").await, "#readiness"));
-    assert!(loading.contains("now: generate_text"), "{loading}");
+    assert!(loading.contains("now: Text"), "{loading}");
     let message = "Whisper is missing. Run `mega-pipeline models pull`.".to_owned();
     let stage = StageKind::TranscribeAudio;
     site.readiness.send_replace(Readiness::Failed { stage, message: message.clone() });
@@ -221,7 +221,7 @@ async fn the_page_tells_while_models_load_and_when_they_cannot() {
 #[tokio::test]
 async fn every_answer_carries_the_headers_that_keep_a_page_safe() {
     let site = Site::new().await;
-    for path in ["/", "/static/app.js", "/api/v1/jobs", "/nowhere"] {
+    for path in ["/", "/models", "/status", "/static/home.js", "/api/v1/jobs", "/nowhere"] {
         let answer = site.get(path).await;
         let policy = answer.header(header::CONTENT_SECURITY_POLICY);
         assert!(policy.starts_with("default-src 'none'; script-src 'self'"), "{path}: {policy}");
@@ -235,13 +235,16 @@ async fn the_page_has_nothing_inline_and_asks_no_other_host() {
     let site = Site::new().await;
     let id = site.submit().await;
     drive::succeed_all(&site.store, id).await;
-    let page = page(&site, "/").await;
-    assert!(all(&page, "style, [style], script:not([src])").is_empty());
-    for element in all(&page, "*") {
-        for (name, value) in element.value().attrs() {
-            assert!(!name.starts_with("on"), "an inline handler: {name}={value}");
-            let is_address = matches!(name, "src" | "href" | "action");
-            assert!(!is_address || value.starts_with('/'), "not on this host: {name}={value}");
+    for path in ["/", "/models", "/status", &format!("/jobs/{id}")] {
+        let page = page(&site, path).await;
+        assert!(all(&page, "style, [style], script:not([src])").is_empty(), "{path}");
+        for element in all(&page, "*") {
+            for (name, value) in element.value().attrs() {
+                assert!(!name.starts_with("on"), "{path}: an inline handler: {name}={value}");
+                let is_address = matches!(name, "src" | "href" | "action");
+                let is_here = value.starts_with('/') || value.starts_with('#');
+                assert!(!is_address || is_here, "{path}: not on this host: {name}={value}");
+            }
         }
     }
 }
@@ -251,17 +254,19 @@ async fn every_control_has_a_name() {
     let site = Site::new().await;
     let id = site.submit().await;
     drive::succeed_all(&site.store, id).await;
-    let page = page(&site, "/").await;
-    for control in all(&page, "button, audio, input, select, progress, meter") {
-        let labelled = control
-            .attr("id")
-            .is_some_and(|id| !all(&page, &format!("label[for={id}]")).is_empty());
-        let wrapped = control
-            .ancestors()
-            .filter_map(ElementRef::wrap)
-            .any(|parent| parent.value().name() == "label");
-        let named = control.attr("aria-label").is_some() || !words(control).is_empty();
-        assert!(labelled || wrapped || named, "without a name: {}", control.html());
+    for path in ["/", &format!("/jobs/{id}")] {
+        let page = page(&site, path).await;
+        for control in all(&page, "button, audio, input, select, progress, meter") {
+            let labelled = control
+                .attr("id")
+                .is_some_and(|id| !all(&page, &format!("label[for={id}]")).is_empty());
+            let wrapped = control
+                .ancestors()
+                .filter_map(ElementRef::wrap)
+                .any(|parent| parent.value().name() == "label");
+            let named = control.attr("aria-label").is_some() || !words(control).is_empty();
+            assert!(labelled || wrapped || named, "without a name: {}", control.html());
+        }
     }
 }
 
@@ -269,7 +274,10 @@ async fn every_control_has_a_name() {
 async fn assets_are_cached_by_their_content() {
     let site = Site::new().await;
     for (name, media_type) in [
-        ("app.js", "text/javascript; charset=utf-8"),
+        ("common.js", "text/javascript; charset=utf-8"),
+        ("home.js", "text/javascript; charset=utf-8"),
+        ("job.js", "text/javascript; charset=utf-8"),
+        ("pcm.js", "text/javascript; charset=utf-8"),
         ("recorder.js", "text/javascript; charset=utf-8"),
         ("style.css", "text/css; charset=utf-8"),
         ("favicon.svg", "image/svg+xml"),
@@ -299,8 +307,12 @@ async fn browse(site: &Site, method: Method, path: &str) -> Answer {
 async fn buttons_work_without_javascript() {
     let site = Site::new().await;
     let id = site.submit().await;
-    let canceled = browse(&site, Method::POST, &format!("/api/v1/jobs/{id}/cancel")).await;
-    assert_eq!((canceled.status, canceled.header(header::LOCATION)), (StatusCode::SEE_OTHER, "/"));
+    let canceled = browse(&site, Method::POST, &format!("/jobs/{id}/cancel")).await;
+    let its_page = format!("/jobs/{id}");
+    assert_eq!(
+        (canceled.status, canceled.header(header::LOCATION)),
+        (StatusCode::SEE_OTHER, its_page.as_str())
+    );
     let deleted = browse(&site, Method::POST, &format!("/jobs/{id}/delete")).await;
     assert_eq!((deleted.status, deleted.header(header::LOCATION)), (StatusCode::SEE_OTHER, "/"));
     site.assert_untouched().await;
@@ -321,4 +333,211 @@ async fn an_error_is_a_page_for_a_person() {
         let page = Html::parse_document(answer.text());
         assert!(words(one(&page, "main")).contains(sentence), "{}", answer.text());
     }
+}
+
+/// Asks for a page as a browser does whose language is `language`.
+async fn page_in(site: &Site, language: &str, path: &str) -> Html {
+    let mut request = request(Method::GET, path);
+    let value = language.parse().expect("a header value");
+    request.headers_mut().insert(header::ACCEPT_LANGUAGE, value);
+    let answer = site.send(request).await;
+    assert_eq!(answer.status, StatusCode::OK, "{}", answer.text());
+    assert_eq!(answer.header(header::VARY), "Accept-Language");
+    Html::parse_document(answer.text())
+}
+
+#[tokio::test]
+async fn the_pages_speak_french_to_who_asks_for_it() {
+    let site = Site::new().await;
+    let id = site.submit().await;
+    drive::succeed_all(&site.store, id).await;
+    let home = page_in(&site, "fr-FR,fr;q=0.9,en;q=0.5", "/").await;
+    assert_eq!(one(&home, "html").attr("lang"), Some("fr"));
+    assert_eq!(words(one(&home, "#hint")), "Cliquez sur le micro pour enregistrer un message");
+    assert_eq!(words(one(&home, "select[name=target] option[selected]")), "français");
+    assert_eq!(words(one(&home, ".state")), "Terminé");
+    let script = one(&home, "body").attr("data-words").expect("the script's words");
+    assert!(script.contains("Arrêter et envoyer"), "{script}");
+    for path in ["/models", "/status", &format!("/jobs/{id}")] {
+        let page = page_in(&site, "fr", path).await;
+        assert_eq!(words(one(&page, "nav")), "Messages Modèles État", "{path}");
+    }
+    // What the stages made is in its own language whatever the page's is.
+    let text = one(&home, &format!("{} .text", cell(id, StageKind::GenerateText)));
+    assert_eq!(text.attr("lang"), Some("en"));
+}
+
+#[tokio::test]
+async fn the_page_of_a_job_shows_everything_of_it_in_reading_order() {
+    let site = Site::new().await;
+    let id = site.submit().await;
+    drive::succeed_all(&site.store, id).await;
+    let page = page(&site, &format!("/jobs/{id}")).await;
+    let parts: Vec<_> =
+        all(&page, "[data-part]").into_iter().filter_map(|part| part.attr("data-part")).collect();
+    let stages: Vec<&str> = StageKind::ALL.iter().map(|stage| stage.as_str()).collect();
+    assert_eq!(parts[..2], ["status", "error"]);
+    assert_eq!(parts[2..7], stages[..]);
+    assert_eq!(parts[7..], ["figures", "again"]);
+    assert_eq!(all(&page, "audio").len(), 3);
+    assert_eq!(all(&page, ".wide tbody tr").len(), 5);
+    assert_eq!(all(&page, "svg.timeline rect").len(), 5);
+    let segment = one(&page, ".segments li");
+    assert_eq!(words(segment), format!("0:00 {TRANSCRIPT}"));
+    assert!(all(&page, "article script").is_empty(), "a transcript was obeyed");
+    assert_eq!(all(&page, "form[data-action=rerun] select[name=from] option").len(), 5);
+    for element in all(&page, "article a, article audio, article img") {
+        let address = element.attr("src").or(element.attr("href")).expect("an address");
+        let path = address.split('#').next().expect("a path");
+        assert_eq!(site.get(path).await.status, StatusCode::OK, "{path}");
+    }
+}
+
+#[tokio::test]
+async fn a_waveform_is_drawn_of_each_sound_and_of_nothing_else() {
+    let site = Site::new().await;
+    let id = site.submit().await;
+    drive::succeed_all(&site.store, id).await;
+    for part in ["prompt", "synthesis_audio_en", "synthesis_audio"] {
+        // Twice: made, and kept.
+        for _ in 0..2 {
+            let drawn = site.get(&format!("/jobs/{id}/waveform/{part}")).await;
+            assert_eq!(drawn.header(header::CONTENT_TYPE), "image/svg+xml");
+            assert!(drawn.text().contains("<path"), "{}", drawn.text());
+        }
+    }
+    for part in ["generate_text", "nonsense"] {
+        let path = format!("/jobs/{id}/waveform/{part}");
+        site.get(&path).await.error(StatusCode::NOT_FOUND, "not_found");
+    }
+}
+
+#[tokio::test]
+async fn a_job_runs_again_with_another_language_from_its_page_and_both_versions_are_shown() {
+    let site = Site::new().await;
+    let id = site.submit().await;
+    drive::succeed_all(&site.store, id).await;
+    let answer = site
+        .post_form(&format!("/jobs/{id}/rerun"), "from=translate_text&target=pt&template=continue")
+        .await;
+    assert_eq!(answer.status, StatusCode::SEE_OTHER, "{}", answer.text());
+    for stage in [StageKind::TranslateText, StageKind::SynthesisAudio] {
+        drive::succeed(&site.store, id, stage).await;
+    }
+    let newest = page(&site, &format!("/jobs/{id}")).await;
+    assert!(words(one(&newest, "#translate_text-heading")).ends_with("Portuguese"));
+    assert_eq!(all(&newest, ".versions li").len(), 2);
+    let older = page(&site, &format!("/jobs/{id}?version=1")).await;
+    assert!(words(one(&older, "#translate_text-heading")).ends_with("French"));
+    assert!(one(&older, "article").attr("data-live").is_none());
+    assert!(all(&older, "form[data-action=rerun]").is_empty());
+
+    let gone = site.post_form(&format!("/jobs/{id}/versions/1/delete"), "").await;
+    assert_eq!(gone.status, StatusCode::SEE_OTHER, "{}", gone.text());
+    let newest = page(&site, &format!("/jobs/{id}")).await;
+    assert!(all(&newest, ".versions").is_empty());
+    assert_eq!(all(&newest, "td.failed").len(), 0);
+}
+
+#[tokio::test]
+async fn a_failed_job_can_be_tried_again_from_its_row() {
+    let site = Site::new().await;
+    let id = site.submit().await;
+    drive::fail(&site.store, id, StageKind::TranscribeAudio, "Nothing was said.").await;
+    assert_eq!(all(&page(&site, "/").await, "form[data-action=retry]").len(), 1);
+    let its_page = page(&site, &format!("/jobs/{id}")).await;
+    let error = words(one(&its_page, "[data-part=error]"));
+    assert_eq!(error, "Transcription: Nothing was said. no_speech");
+    let answer = site.post_form(&format!("/jobs/{id}/retry"), "").await;
+    assert_eq!(answer.status, StatusCode::SEE_OTHER, "{}", answer.text());
+    assert!(all(&page(&site, "/").await, "form[data-action=retry]").is_empty());
+    let again = site.post_form(&format!("/jobs/{id}/retry"), "").await;
+    again.error(StatusCode::CONFLICT, "not_now");
+}
+
+#[tokio::test]
+async fn a_search_finds_words_in_texts_and_names_and_nothing_else() {
+    let site = Site::new().await;
+    let finished = site.submit().await;
+    drive::succeed_all(&site.store, finished).await;
+    let recording = support::web::wav(500);
+    let name = r#"name="file"; filename="Ship_100%.wav""#;
+    let answer = site.upload_form(&[support::web::Part(name, &recording)]).await;
+    let named = answer.json()["id"].as_str().expect("an id").to_owned();
+    let found = async |wanted: &str| -> Vec<String> {
+        let page = page(&site, &format!("/?q={wanted}")).await;
+        let rows = all(&page, "tbody tr").into_iter();
+        rows.filter_map(|row| row.attr("data-job")).map(str::to_owned).collect()
+    };
+    let finished = finished.to_string();
+    assert_eq!(found("livrent").await, [finished.as_str()]);
+    assert_eq!(found("LIVR").await, [finished.as_str()]);
+    assert_eq!(found("code+they").await, [finished.as_str()]);
+    assert_eq!(found("ship").await, [named.as_str(), finished.as_str()]);
+    assert_eq!(found("100%25").await, [named.as_str()]);
+    assert!(found("livrent+nothing").await.is_empty());
+    // What has a meaning to the index is taken as it stands.
+    assert!(found("%22+OR+%2A%29").await.is_empty());
+    site.store.delete(finished.parse().expect("an id")).await.expect("deleted");
+    assert!(found("livrent").await.is_empty());
+    let page = page(&site, "/?q=%3Cscript%3E").await;
+    assert_eq!(one(&page, "input[name=q]").attr("value"), Some("<script>"));
+    assert_eq!(words(one(&page, "#empty")), "Nothing holds these words.");
+}
+
+#[tokio::test]
+async fn everything_of_a_job_comes_in_one_archive_with_a_manifest() {
+    let site = Site::new().await;
+    let id = site.submit().await;
+    drive::succeed_all(&site.store, id).await;
+    let answer = site.get(&format!("/api/v1/jobs/{id}/archive")).await;
+    assert_eq!(answer.header(header::CONTENT_TYPE), "application/zip");
+    let mut archive = zip::ZipArchive::new(std::io::Cursor::new(answer.body)).expect("a ZIP file");
+    let mut names: Vec<String> = archive.file_names().map(str::to_owned).collect();
+    names.sort();
+    assert_eq!(
+        names,
+        [
+            "manifest.json",
+            "prompt.wav",
+            "speech.en.wav",
+            "speech.fr.wav",
+            "text.txt",
+            "transcript.srt",
+            "transcript.txt",
+            "translation.fr.txt"
+        ]
+    );
+    let manifest = archive.by_name("manifest.json").expect("a manifest");
+    let manifest: serde_json::Value = serde_json::from_reader(manifest).expect("JSON");
+    assert_eq!(manifest["id"], id.to_string());
+}
+
+#[tokio::test]
+async fn the_status_page_tells_the_queue_the_medians_and_the_last_errors() {
+    let site = Site::new().await;
+    let done = site.submit().await;
+    drive::succeed_all(&site.store, done).await;
+    let failed = site.submit().await;
+    drive::fail(&site.store, failed, StageKind::TranscribeAudio, "Nothing was said.").await;
+    site.submit().await;
+    let page = page(&site, "/status").await;
+    let facts: Vec<String> = all(&page, "dd").into_iter().map(words).collect();
+    assert_eq!(facts[1], "Ready");
+    assert_eq!(facts[2..6], ["1", "1", "0", "3"]);
+    assert_eq!(all(&page, "figure").len(), 5);
+    assert!(words(all(&page, "figcaption")[0]).contains("Median 1.2 s"));
+    assert!(words(one(&page, "section[aria-labelledby=errors] li")).contains("Nothing was said."));
+}
+
+#[tokio::test]
+async fn the_first_load_stays_below_60_kilobytes() {
+    let site = Site::new().await;
+    let id = site.submit().await;
+    drive::succeed_all(&site.store, id).await;
+    let mut bytes = site.get("/").await.body.len();
+    for name in ["common.js", "home.js", "recorder.js", "style.css", "favicon.svg"] {
+        bytes += site.get(&format!("/static/{name}")).await.body.len();
+    }
+    assert!(bytes < 60_000, "{bytes} bytes");
 }

@@ -12,6 +12,7 @@ pub mod playback;
 mod quiet_alsa;
 pub mod resample;
 pub mod speech;
+pub mod waveform;
 
 pub use decode::{AudioInfo, DecodeError, DecodeLimits, decode, decode_while, probe};
 pub use encode::{Compression, read_wav, wav_bytes, write_wav};

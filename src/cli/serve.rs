@@ -13,7 +13,7 @@ use crate::models::ModelStore;
 use crate::settings::Settings;
 use crate::stage;
 use crate::text::templates;
-use crate::web::{self, AppState, Choice, WebConfig};
+use crate::web::{self, AppState, Choice, Models, WebConfig};
 
 /// The bundled spoken prompt, so that a first start has something to show.
 const SAMPLE: &[u8] = include_bytes!("../../samples/prompt.flac");
@@ -107,24 +107,10 @@ fn offer(args: &ServeArgs, settings: &Settings, models: &ModelStore) -> WebConfi
         targets,
         templates,
         max_upload_bytes: settings.max_upload_bytes,
-        notes: if args.stub {
-            vec!["Stub stages: no model is used.".to_owned()]
-        } else {
-            notes(models, settings)
-        },
+        models: (!args.stub)
+            .then(|| Models { store: models.clone(), picks: settings.models.clone() }),
+        workers: settings.workers,
     }
-}
-
-/// Which model serves each role, for the foot of the page.
-fn notes(store: &ModelStore, settings: &Settings) -> Vec<String> {
-    let shown = store.manifest().roles.iter().filter(|role| role.default);
-    shown
-        .filter_map(|role| {
-            let pick = settings.models.get(&role.name).map(String::as_str);
-            let found = store.resolve(&role.name, pick).ok()?;
-            Some(format!("{}: {}", role.title, found.model.title))
-        })
-        .collect()
 }
 
 async fn submit_sample(store: &JobStore, settings: &Settings) -> Result<(), AppError> {

@@ -31,6 +31,8 @@ pub struct StoredArtifact {
     pub sha256: String,
     /// Length of audio.
     pub duration_ms: Option<u64>,
+    /// What of it can be searched for.
+    pub text: Option<String>,
 }
 
 impl JobFolder {
@@ -79,6 +81,11 @@ impl JobFolder {
                 (audio::wav_bytes(audio), "wav", "audio/wav", Some(audio.duration_ms()))
             }
         };
+        let text = match artifact {
+            Artifact::Transcript(transcript) => Some(transcript.text.clone()),
+            Artifact::Text(text) => Some(text.clone()),
+            Artifact::Audio(_) => None,
+        };
         let file = format!("{stage}.v{version}.{extension}");
         write_durably(&self.0, &file, &bytes)?;
         Ok(StoredArtifact {
@@ -87,6 +94,7 @@ impl JobFolder {
             size_bytes: bytes.len() as u64,
             sha256: hex(&Sha256::digest(&bytes)),
             duration_ms,
+            text,
         })
     }
 }

@@ -27,6 +27,6 @@ pub use readiness::Readiness;
 pub use recovery::Recovered;
 pub use store::{Claim, FreeSpace, JobStore, Retention, Run, StoreOptions};
 pub use types::{
-    ArtifactRow, Job, JobFailure, JobId, JobState, NewJob, RunFailure, StageRun, Version,
+    ArtifactRow, Job, JobCounts, JobFailure, JobId, JobState, NewJob, RunFailure, StageRun, Version,
 };
 pub use worker::{StageSet, Workers};

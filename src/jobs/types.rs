@@ -187,6 +187,17 @@ impl Job {
     }
 }
 
+/// How many jobs there are.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+pub struct JobCounts {
+    /// In whatever state.
+    pub all: u64,
+    /// Waiting for a worker.
+    pub queued: u64,
+    /// A worker is on them.
+    pub running: u64,
+}
+
 /// Why a job failed.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct JobFailure {

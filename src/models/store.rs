@@ -93,6 +93,11 @@ impl ModelStore {
             && model.requires.iter().all(|id| self.is_installed(id))
     }
 
+    /// The hash of the weights, the first of its files, of an installed model.
+    pub fn weights_sha256(&self, id: &str) -> Option<String> {
+        self.installed(self.manifest.model(id).ok()?).ok().map(|resolved| resolved.sha256)
+    }
+
     /// The path of a file of an installed model.
     ///
     /// # Errors

@@ -15,17 +15,16 @@ struct Asset {
     body: &'static str,
 }
 
-const ASSETS: [Asset; 4] = [
-    Asset {
-        name: "app.js",
-        media_type: "text/javascript; charset=utf-8",
-        body: include_str!("../../static/app.js"),
-    },
-    Asset {
-        name: "recorder.js",
-        media_type: "text/javascript; charset=utf-8",
-        body: include_str!("../../static/recorder.js"),
-    },
+const fn script(name: &'static str, body: &'static str) -> Asset {
+    Asset { name, media_type: "text/javascript; charset=utf-8", body }
+}
+
+const ASSETS: [Asset; 7] = [
+    script("common.js", include_str!("../../static/common.js")),
+    script("home.js", include_str!("../../static/home.js")),
+    script("job.js", include_str!("../../static/job.js")),
+    script("recorder.js", include_str!("../../static/recorder.js")),
+    script("pcm.js", include_str!("../../static/pcm.js")),
     Asset {
         name: "style.css",
         media_type: "text/css; charset=utf-8",

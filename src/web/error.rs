@@ -12,6 +12,7 @@ use axum::middleware::Next;
 use axum::response::{Html, IntoResponse, Response};
 use serde_json::json;
 
+use super::words::Words;
 use crate::jobs::JobError;
 
 /// A refusal or a failure, as the client is told.
@@ -47,6 +48,11 @@ impl WebError {
     /// 422 with a sentence.
     pub fn unprocessable(code: &'static str, message: impl Into<String>) -> Self {
         Self::new(StatusCode::UNPROCESSABLE_ENTITY, code, message)
+    }
+
+    /// 404 for an address that nothing answers to.
+    pub fn no_such_path() -> Self {
+        Self::new(StatusCode::NOT_FOUND, "not_found", "There is nothing at this address.")
     }
 
     /// 404 for a job that is not, or no longer, in the table.
@@ -128,7 +134,8 @@ impl WebError {
     /// The error as a document, for somebody who uses the page without JavaScript.
     pub fn into_page(self) -> Response {
         self.log();
-        let page = ErrorPage { status: self.status.as_u16(), message: &self.message };
+        let page =
+            ErrorPage { w: Words::of("en"), status: self.status.as_u16(), message: &self.message };
         let response = match page.render() {
             Ok(html) => (self.status, Html(html)).into_response(),
             Err(error) => {
@@ -179,6 +186,7 @@ impl From<askama::Error> for WebError {
 #[derive(Template)]
 #[template(path = "error.html")]
 struct ErrorPage<'a> {
+    w: &'static Words,
     status: u16,
     message: &'a str,
 }
@@ -208,8 +216,7 @@ pub(super) fn wants_page(headers: &HeaderMap) -> bool {
 
 /// Answers every path that no route knows.
 pub(super) async fn no_such_path(headers: HeaderMap) -> Response {
-    let error =
-        WebError::new(StatusCode::NOT_FOUND, "not_found", "There is nothing at this address.");
+    let error = WebError::no_such_path();
     if wants_page(&headers) { error.into_page() } else { error.into_response() }
 }
 

@@ -6,10 +6,12 @@
 //! resource in `api/`.
 
 mod api;
+mod archive;
 mod assets;
 mod compressed;
 mod error;
 mod guard;
+mod kept;
 mod options;
 mod page;
 mod recording;
@@ -18,6 +20,7 @@ mod sse;
 mod state;
 mod texts;
 mod upload;
+mod words;
 
 pub use router::{router, serve};
-pub use state::{AppState, Choice, WebConfig};
+pub use state::{AppState, Choice, Models, WebConfig};

@@ -7,6 +7,7 @@ use serde_json::{Map, Value};
 use super::error::WebError;
 use super::state::{Choice, WebConfig};
 use crate::stage::JobOptions;
+use crate::text::templates;
 
 /// The most tokens a client may ask for: a long podcast script.
 const MAX_TOKENS: u32 = 8192;
@@ -21,6 +22,8 @@ pub(super) struct Wanted {
     pub target: Option<String>,
     /// Overrides the template of `options`.
     pub template: Option<String>,
+    /// Overrides the length of `options`.
+    pub max_tokens: Option<String>,
 }
 
 /// The options of the job.
@@ -29,18 +32,33 @@ pub(super) struct Wanted {
 /// 400 when they cannot be understood, 422 when they ask for something that is
 /// not offered.
 pub(super) fn choose(config: &WebConfig, wanted: &Wanted) -> Result<JobOptions, WebError> {
-    let mut options = match &wanted.options {
-        Some(text) => overlay(&config.defaults, parse(text)?)?,
-        None => config.defaults.clone(),
+    let mut fields = wanted.options.as_deref().map_or(Ok(Map::new()), parse)?;
+    take_field(&mut fields, "target", wanted.target.as_deref())?;
+    take_field(&mut fields, "template", wanted.template.as_deref())?;
+    take_field(&mut fields, "max_tokens", wanted.max_tokens.as_deref())?;
+    change(config, &config.defaults, fields)
+}
+
+/// Puts a form's field among the options. A form sends an empty field for something left alone.
+///
+/// # Errors
+/// 400 when a number is none.
+pub(super) fn take_field(
+    options: &mut Map<String, Value>,
+    name: &'static str,
+    value: Option<&str>,
+) -> Result<(), WebError> {
+    let Some(value) = value.filter(|value| !value.is_empty()) else { return Ok(()) };
+    let value = if name == "max_tokens" {
+        let number: u32 = value.parse().map_err(|_| {
+            WebError::bad_request("bad_options", format!("{name} must be a number.")).param(name)
+        })?;
+        Value::from(number)
+    } else {
+        Value::from(value)
     };
-    // A form sends an empty field for something left alone.
-    if let Some(target) = wanted.target.as_deref().filter(|target| !target.is_empty()) {
-        target.clone_into(&mut options.target);
-    }
-    if let Some(template) = wanted.template.as_deref().filter(|template| !template.is_empty()) {
-        template.clone_into(&mut options.template);
-    }
-    check(config, options)
+    options.insert(name.to_owned(), value);
+    Ok(())
 }
 
 /// The `options` of an earlier run with the fields of `wanted` in place of theirs.
@@ -52,10 +70,16 @@ pub(super) fn change(
     options: &JobOptions,
     wanted: Map<String, Value>,
 ) -> Result<JobOptions, WebError> {
-    check(config, overlay(options, wanted)?)
-}
-
-fn check(config: &WebConfig, options: JobOptions) -> Result<JobOptions, WebError> {
+    let length_is_asked_for = wanted.contains_key("max_tokens");
+    let template_is_asked_for = wanted.contains_key("template");
+    let mut options = overlay(options, wanted)?;
+    // Another task needs another length: a podcast does not fit in a paragraph.
+    if template_is_asked_for
+        && !length_is_asked_for
+        && let Some(template) = templates::template(&options.template)
+    {
+        options.max_tokens = template.max_tokens;
+    }
     check_offered("target", "language", &options.target, &config.targets)?;
     check_offered("template", "template", &options.template, &config.templates)?;
     check_ranges(&options)?;
@@ -137,7 +161,8 @@ mod tests {
             targets: vec![choice("fr", "French"), choice("pt", "Portuguese")],
             templates: vec![choice("continue", "Continue the thought")],
             max_upload_bytes: 1,
-            notes: Vec::new(),
+            models: None,
+            workers: 1,
         }
     }
 

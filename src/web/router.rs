@@ -8,7 +8,7 @@ use axum::serve::ListenerExt;
 use tower_http::trace::TraceLayer;
 
 use super::state::AppState;
-use super::{api, assets, error, guard, page};
+use super::{api, archive, assets, error, guard, page};
 
 /// Room for a form's other fields beside the recording.
 const FORM_OVERHEAD_BYTES: u64 = 1024 * 1024;
@@ -26,11 +26,20 @@ pub fn router(state: AppState) -> Router {
         .route("/{id}/versions/{version}", get(api::versions::show).delete(api::versions::remove))
         .route("/{id}/events", get(api::events::of_job))
         .route("/{id}/artifacts/{stage}", get(api::artifacts::show))
+        .route("/{id}/archive", get(archive::show))
         .layer(DefaultBodyLimit::max(largest_body));
     let routes = Router::new()
         .route("/", get(page::home::show))
+        .route("/jobs/{id}", get(page::job::show))
         .route("/jobs/{id}/row", get(page::job_row::show))
-        .route("/jobs/{id}/delete", post(page::job_row::remove))
+        .route("/jobs/{id}/waveform/{part}", get(page::waveform::show))
+        .route("/jobs/{id}/cancel", post(page::actions::cancel))
+        .route("/jobs/{id}/delete", post(page::actions::delete))
+        .route("/jobs/{id}/retry", post(page::actions::retry))
+        .route("/jobs/{id}/rerun", post(page::actions::run_again))
+        .route("/jobs/{id}/versions/{version}/delete", post(page::actions::delete_version))
+        .route("/models", get(page::models::show))
+        .route("/status", get(page::status::show))
         .route("/static/{name}", get(assets::asset))
         .route("/healthz", get(api::health::alive))
         .route("/readyz", get(api::health::ready))

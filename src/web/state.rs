@@ -1,11 +1,13 @@
 //! What every handler may use.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use tokio::sync::{Semaphore, watch};
 use tokio_util::sync::CancellationToken;
 
 use crate::jobs::{JobStore, Readiness};
+use crate::models::ModelStore;
 use crate::stage::JobOptions;
 
 /// Uploads that may be under way at once. Each may take
@@ -32,8 +34,19 @@ pub struct WebConfig {
     pub templates: Vec<Choice>,
     /// The largest recording that is accepted.
     pub max_upload_bytes: u64,
-    /// Lines at the foot of the page, such as the models in use.
-    pub notes: Vec<String>,
+    /// The models and which of them were picked by name; `None` for stub stages.
+    pub models: Option<Models>,
+    /// Jobs that run side by side.
+    pub workers: usize,
+}
+
+/// The models that the stages run on.
+#[derive(Debug, Clone)]
+pub struct Models {
+    /// What is installed and what could be.
+    pub store: ModelStore,
+    /// The model of a role, where the settings name one.
+    pub picks: BTreeMap<String, String>,
 }
 
 impl WebConfig {
@@ -52,8 +65,8 @@ pub struct AppState {
     pub config: Arc<WebConfig>,
     /// A permit for every upload under way.
     pub(super) uploads: Arc<Semaphore>,
-    /// The one permit to compress speech.
-    pub(super) compressing: Arc<Semaphore>,
+    /// The one permit to compress speech or draw it.
+    pub(super) making: Arc<Semaphore>,
     /// Set when the server stops, so that event streams end and do not hold it up.
     pub(super) closing: CancellationToken,
 }
@@ -67,7 +80,7 @@ impl AppState {
             readiness,
             config: Arc::new(config),
             uploads: Arc::new(Semaphore::new(MAX_UPLOADS)),
-            compressing: Arc::new(Semaphore::new(1)),
+            making: Arc::new(Semaphore::new(1)),
             closing: CancellationToken::new(),
         }
     }

@@ -128,10 +128,11 @@ impl Upload {
                 "options" => self.wanted.options = Some(read_text(field).await?),
                 "target" => self.wanted.target = Some(read_text(field).await?),
                 "template" => self.wanted.template = Some(read_text(field).await?),
+                "max_tokens" => self.wanted.max_tokens = Some(read_text(field).await?),
                 other => {
                     let message = format!(
                         "The form has an unknown field `{other}`. \
-                         The fields are file, options, target and template."
+                         The fields are file, options, target, template and max_tokens."
                     );
                     return Err(WebError::bad_request("bad_form", message).param(other));
                 }

@@ -4,16 +4,15 @@
 // page. Screenshots of every look land in screenshots/.
 
 import assert from "node:assert/strict";
-import { spawn } from "node:child_process";
-import { once } from "node:events";
 import { mkdir, mkdtemp, rm, writeFile } from "node:fs/promises";
-import { createServer } from "node:net";
 import { networkInterfaces, tmpdir } from "node:os";
 import path from "node:path";
 import { after, before, test } from "node:test";
 import { fileURLToPath } from "node:url";
 
-import { chromium } from "playwright-core";
+import axe from "axe-core";
+
+import { freePort, launch, serve, stop, tone } from "./harness.js";
 
 // Debian 12 has Node.js 18, which has no `import.meta.dirname`.
 const SCREENSHOTS = fileURLToPath(new URL("screenshots", import.meta.url));
@@ -28,76 +27,15 @@ const HEADINGS = [
 
 let folder, server, browser, address;
 
-/** A WAV file of a tone, 16 kHz mono. */
-function tone(seconds) {
-  const samples = Int16Array.from({ length: 16000 * seconds }, (_, n) => 8000 * Math.sin(n / 6));
-  const header = Buffer.alloc(44);
-  header.write("RIFF", 0);
-  header.writeUInt32LE(36 + samples.byteLength, 4);
-  header.write("WAVEfmt ", 8);
-  header.writeUInt32LE(16, 16);
-  header.writeUInt16LE(1, 20);
-  header.writeUInt16LE(1, 22);
-  header.writeUInt32LE(16000, 24);
-  header.writeUInt32LE(32000, 28);
-  header.writeUInt16LE(2, 32);
-  header.writeUInt16LE(16, 34);
-  header.write("data", 36);
-  header.writeUInt32LE(samples.byteLength, 40);
-  return Buffer.concat([header, Buffer.from(samples.buffer)]);
-}
-
-async function freePort() {
-  const probe = createServer().listen(0, "127.0.0.1");
-  await once(probe, "listening");
-  const { port } = probe.address();
-  probe.close();
-  await once(probe, "close");
-  return port;
-}
-
-async function serve(port, host = "127.0.0.1") {
-  const env = { ...process.env, MEGA_LISTEN: `${host}:${port}`, MEGA_DATA_DIR: path.join(folder, "data") };
-  const child = spawn(process.env.BINARY_UNDER_TEST, ["serve", "--stub"], { env, stdio: ["ignore", "inherit", "inherit"] });
-  for (;;) {
-    if (child.exitCode !== null) throw new Error(`the server ended with ${child.exitCode}`);
-    const answer = await fetch(`http://127.0.0.1:${port}/readyz`).catch(() => null);
-    if (answer?.ok) return child;
-    await new Promise((resolve) => setTimeout(resolve, 50));
-  }
-}
-
-async function stop(child) {
-  child.kill("SIGTERM");
-  if (child.exitCode === null && child.signalCode === null) await once(child, "exit");
-}
-
 before(async () => {
-  assert.ok(process.env.BINARY_UNDER_TEST, "BINARY_UNDER_TEST names the binary to test");
   folder = await mkdtemp(path.join(tmpdir(), "mega-browser-"));
   await mkdir(SCREENSHOTS, { recursive: true });
   await writeFile(path.join(folder, "prompt.wav"), tone(5));
   const port = await freePort();
   // On every interface, so that the page can also be opened from where recording is not allowed.
-  server = await serve(port, "0.0.0.0");
+  server = await serve(folder, port, ["--stub"], "0.0.0.0");
   address = `http://127.0.0.1:${port}`;
-  browser = await chromium.launch({
-    executablePath: process.env.CHROMIUM ?? "/usr/bin/chromium",
-    args: [
-      "--headless",
-      "--no-sandbox",
-      "--disable-gpu",
-      "--disable-quic",
-      "--no-first-run",
-      "--disable-background-networking",
-      "--disable-component-update",
-      "--disable-sync",
-      "--autoplay-policy=no-user-gesture-required",
-      "--use-fake-device-for-media-stream",
-      "--use-fake-ui-for-media-stream",
-      `--use-file-for-fake-audio-capture=${path.join(folder, "prompt.wav")}`,
-    ],
-  });
+  browser = await launch(path.join(folder, "prompt.wav"));
 });
 
 after(async () => {
@@ -107,7 +45,7 @@ after(async () => {
 });
 
 /** A fresh page that fails the test on any error in its console and any request to another host. */
-async function open(options = {}, from = address) {
+async function open(options = {}, from = address, path = "/") {
   const context = await browser.newContext(options);
   const page = await context.newPage();
   const problems = [];
@@ -119,7 +57,7 @@ async function open(options = {}, from = address) {
     const url = new URL(request.url());
     if (url.protocol.startsWith("http") && url.origin !== from) problems.push(`asked ${url.origin}`);
   });
-  await page.goto(from);
+  await page.goto(from + path);
   return {
     page,
     row: page.locator("tbody tr"),
@@ -242,15 +180,134 @@ test("a prompt can be deleted", async () => {
   await close();
 });
 
-for (const [look, width, height] of [["phone", 390, 844], ["desktop", 1440, 900]]) {
+test("without an encoder of its own the browser sends the samples", async () => {
+  const { page, row, close } = await open();
+  await page.addInitScript(() => delete window.MediaRecorder);
+  await page.reload();
+  const before = await row.count();
+  await page.getByRole("button", { name: "Record a prompt" }).click();
+  await page.waitForFunction(() => document.getElementById("timer").textContent === "0:01");
+  await page.getByRole("button", { name: "Stop and send" }).click();
+  await page.waitForFunction((n) => document.querySelectorAll("tbody tr").length === n, before + 1);
+  await finished(page);
+  assert.equal(await row.first().locator(".name").innerText(), "recording.wav");
+  const seconds = await row.first().locator("audio").first().evaluate(async (audio) => {
+    audio.preload = "metadata";
+    audio.load();
+    await new Promise((resolve) => audio.addEventListener("loadedmetadata", resolve, { once: true }));
+    return audio.duration;
+  });
+  assert.ok(seconds > 0.9 && seconds < 4, `${seconds} s`);
+  await close();
+});
+
+test("a file can be dropped anywhere", async () => {
+  const { page, row, close } = await open();
+  const before = await row.count();
+  const bytes = [...tone(1)];
+  await page.evaluate((all) => {
+    const files = new DataTransfer();
+    files.items.add(new File([new Uint8Array(all)], "dropped.wav", { type: "audio/wav" }));
+    document.body.dispatchEvent(new DragEvent("drop", { dataTransfer: files, bubbles: true, cancelable: true }));
+  }, bytes);
+  await page.waitForFunction((n) => document.querySelectorAll("tbody tr").length === n, before + 1);
+  assert.equal(await row.first().locator(".name").innerText(), "dropped.wav");
+  await close();
+});
+
+/** The page of the newest prompt, which is done. */
+async function openNewest(options = {}) {
+  const opened = await open(options);
+  await finished(opened.page);
+  await opened.row.first().locator("a time").click();
+  await opened.page.locator("article#job").waitFor();
+  return opened;
+}
+
+test("a job runs again from its page in another language, and the old version stays", async () => {
+  const { page, close } = await openNewest();
+  assert.equal(await page.locator("audio").count(), 3);
+  await page.getByRole("combobox", { name: "Translate to" }).selectOption({ label: "Portuguese" });
+  await page.getByRole("button", { name: "Run again" }).click();
+  await page.locator("[data-part=translate_text] .text", { hasText: "[pt]" }).waitFor();
+  await page.locator(".versions li").nth(1).waitFor();
+  await page.getByRole("link", { name: "Version 1" }).click();
+  await page.locator("[data-part=translate_text] .text", { hasText: "[fr]" }).waitFor();
+  page.on("dialog", (dialog) => dialog.accept());
+  await page.getByRole("link", { name: "Version 2" }).click();
+  await page.getByRole("button", { name: "Delete this version" }).click();
+  await page.waitForFunction(() => !document.querySelector(".versions"));
+  await close();
+});
+
+test("a time in the transcript moves the player there", async () => {
+  const { page, close } = await openNewest();
+  await page.getByText("With times").click();
+  await page.locator(".segments a").first().click();
+  await page.waitForFunction(() => document.getElementById("prompt").currentTime > 0);
+  await close();
+});
+
+test("everything of a job is saved in one file", async () => {
+  const { page, row, close } = await open();
+  const download = page.waitForEvent("download");
+  await row.first().getByRole("link", { name: "Save all" }).click();
+  assert.match((await download).suggestedFilename(), /^mega-pipeline-.*\.zip$/);
+  await close();
+});
+
+test("a text is copied", async () => {
+  const { page, row, close } = await open({ permissions: ["clipboard-read", "clipboard-write"] });
+  await row.first().locator("[data-part=generate_text]").getByRole("button", { name: "Copy" }).click();
+  await page.waitForFunction(() => document.getElementById("announcement").textContent === "Copied.");
+  assert.match(await page.evaluate(() => navigator.clipboard.readText()), /go on\.$/);
+  await close();
+});
+
+test("a search shows what it finds", async () => {
+  const { page, row, close } = await open();
+  await page.getByRole("searchbox").fill("dropped");
+  await page.getByRole("button", { name: "Search" }).click();
+  await page.waitForURL(/q=dropped/);
+  assert.equal(await row.count(), 1);
+  await close();
+});
+
+test("who asks for French reads French", async () => {
+  const { page, close } = await open({ locale: "fr-FR" });
+  await page.getByText("Cliquez sur le micro pour enregistrer un message").waitFor();
+  await page.getByRole("button", { name: "Enregistrer un message" }).click();
+  await page.getByText("Enregistrement : cliquez pour arrêter").waitFor();
+  await page.keyboard.press("Escape");
+  await close();
+});
+
+const PAGES = { home: "/", job: null, models: "/models", status: "/status" };
+
+/** Opens a page by its name in PAGES. */
+function openByName(name, options) {
+  return name === "job" ? openNewest(options) : open(options, address, PAGES[name]);
+}
+
+for (const name of Object.keys(PAGES)) {
   for (const colorScheme of ["light", "dark"]) {
-    test(`on a ${look} in ${colorScheme} nothing is cut off`, async () => {
-      const { page, close } = await open({ viewport: { width, height }, colorScheme });
-      await finished(page);
-      const overflow = await page.evaluate(() => document.documentElement.scrollWidth - innerWidth);
-      assert.ok(overflow <= 0, `${overflow} pixels too wide`);
-      await page.screenshot({ path: path.join(SCREENSHOTS, `${look}-${colorScheme}.png`), fullPage: true });
+    test(`the page ${name} in ${colorScheme} has no barrier that axe finds`, async () => {
+      const { page, close } = await openByName(name, { colorScheme });
+      await page.evaluate(axe.source);
+      const { violations } = await page.evaluate(() => window.axe.run());
+      const told = violations.map(({ id, help, nodes }) => `${id}: ${help}: ${nodes.map((it) => it.html).join(" | ")}`);
+      assert.deepEqual(told, []);
       await close();
     });
+    for (const [look, width, height] of [["phone", 390, 844], ["tablet", 820, 1180], ["desktop", 1440, 900]]) {
+      test(`the page ${name} on a ${look} in ${colorScheme} is not too wide`, async () => {
+        const { page, close } = await openByName(name, { viewport: { width, height }, colorScheme });
+        const overflow = await page.evaluate(() => document.documentElement.scrollWidth - innerWidth);
+        const file = `${name}-${look}-${colorScheme}.png`;
+        await page.screenshot({ path: path.join(SCREENSHOTS, file), fullPage: true });
+        assert.ok(overflow <= 0, `${overflow} pixels too wide`);
+        await close();
+      });
+    }
   }
 }

@@ -71,6 +71,15 @@ impl Site {
         self.send(request).await
     }
 
+    /// Sends a form's fields.
+    pub async fn post_form(&self, path: &str, fields: &'static str) -> Answer {
+        let mut request = request(Method::POST, path);
+        *request.body_mut() = Body::from(fields);
+        let form = header::HeaderValue::from_static("application/x-www-form-urlencoded");
+        request.headers_mut().insert(header::CONTENT_TYPE, form);
+        self.send(request).await
+    }
+
     /// Uploads `body` as it is.
     pub async fn upload(&self, content_type: &str, body: impl Into<Body>) -> Answer {
         let mut request = request(Method::POST, "/api/v1/jobs");
@@ -175,6 +184,7 @@ fn config() -> WebConfig {
         targets: vec![choice("fr", "French"), choice("pt", "Portuguese")],
         templates: vec![choice("continue", "Continue the thought"), choice("free", "Free")],
         max_upload_bytes: MAX_UPLOAD_BYTES,
-        notes: vec!["Models: stub".to_owned()],
+        models: None,
+        workers: 1,
     }
 }

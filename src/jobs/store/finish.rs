@@ -133,11 +133,19 @@ struct Succeed {
 /// this one: a job once begun is finished first.
 macro_rules! succeed_run {
     () => {
-        "UPDATE stage_runs SET state = 'succeeded', finished_ms = ?4, timing = ?5 \
-         WHERE job_id = ?1 AND version = ?2 AND stage = ?3 AND state = 'running'; \
+        "UPDATE stage_runs SET state = 'succeeded', finished_ms = $4, timing = $5 \
+         WHERE job_id = $1 AND version = $2 AND stage = $3 AND state = 'running'; \
          INSERT OR REPLACE INTO artifacts \
          (job_id, version, stage, file, media_type, size_bytes, sha256, duration_ms) \
-         SELECT ?1, ?2, ?3, ?6, ?7, ?8, ?9, ?11 WHERE changes() > 0; "
+         SELECT $1, $2, $3, $6, $7, $8, $9, $11 WHERE changes() > 0; "
+    };
+}
+
+/// Makes the artifact's text one that can be searched for.
+macro_rules! insert_text {
+    () => {
+        "INSERT INTO texts (job_id, version, stage, text) \
+         SELECT $1, $2, $3, $12 WHERE $12 IS NOT NULL AND changes() > 0"
     };
 }
 
@@ -147,22 +155,25 @@ impl Operation for Succeed {
     async fn apply(&self, table: &mut SqliteConnection) -> Result<bool, JobError> {
         let Self { run, artifact, timing, now } = self;
         // One query, because each costs two switches between threads: every statement goes on
-        // only where the one before it changed something.
+        // only where the one before it changed something. `$` and not `?`, of which sqlx binds
+        // too few where a statement leaves out numbers.
         let (statements, next) = match run.stage.next() {
             Some(next) => (
                 concat!(
                     succeed_run!(),
                     "INSERT INTO stage_runs (job_id, version, stage, state, turn_ms, due_ms) \
-                     SELECT job_id, version, ?10, 'queued', turn_ms, ?4 FROM stage_runs \
-                     WHERE job_id = ?1 AND version = ?2 AND stage = ?3 AND changes() > 0"
+                     SELECT job_id, version, $10, 'queued', turn_ms, $4 FROM stage_runs \
+                     WHERE job_id = $1 AND version = $2 AND stage = $3 AND changes() > 0; ",
+                    insert_text!()
                 ),
                 Some(next.as_str()),
             ),
             None => (
                 concat!(
                     succeed_run!(),
-                    "UPDATE jobs SET state = 'succeeded', finished_ms = ?4 \
-                     WHERE id = ?1 AND changes() > 0"
+                    "UPDATE jobs SET state = 'succeeded', finished_ms = $4 \
+                     WHERE id = $1 AND changes() > 0; ",
+                    insert_text!()
                 ),
                 None,
             ),
@@ -179,6 +190,7 @@ impl Operation for Succeed {
             .bind(&artifact.sha256)
             .bind(next)
             .bind(artifact.duration_ms.map(|ms| ms as i64))
+            .bind(&artifact.text)
             .execute(table)
             .await?
             .rows_affected();

@@ -184,14 +184,22 @@ impl JobStore {
         self.0.options.clock.now_ms()
     }
 
+    /// Bytes that are free on the disk, and below how many nothing is taken.
+    ///
+    /// # Errors
+    /// When the system does not tell.
+    pub fn disk(&self) -> Result<(u64, u64), JobError> {
+        let free_bytes = (self.0.options.free_space)(&self.0.jobs_dir)
+            .map_err(JobError::io("asking how much disk is free"))?;
+        Ok((free_bytes, self.0.options.min_free_bytes))
+    }
+
     /// Whether the disk has room for more.
     ///
     /// # Errors
     /// [`JobError::LowDisk`] when it has not.
     pub fn check_disk(&self) -> Result<(), JobError> {
-        let floor_bytes = self.0.options.min_free_bytes;
-        let free_bytes = (self.0.options.free_space)(&self.0.jobs_dir)
-            .map_err(JobError::io("asking how much disk is free"))?;
+        let (free_bytes, floor_bytes) = self.disk()?;
         if free_bytes < floor_bytes {
             return Err(JobError::LowDisk { free_bytes, floor_bytes });
         }

@@ -1,8 +1,9 @@
 //! Reading the table: one job, a page of jobs, what recovery wants to know.
 
+use sqlx::sqlite::SqliteRow;
 use sqlx::{Row, query};
 
-use super::super::{ArtifactRow, Job, JobError, JobId};
+use super::super::{ArtifactRow, Job, JobCounts, JobError, JobId};
 use super::rows;
 use super::{JobStore, Run};
 
@@ -41,19 +42,56 @@ impl JobStore {
     /// # Errors
     /// When the table fails.
     pub async fn list(&self, before: Option<JobId>, limit: u32) -> Result<Vec<Job>, JobError> {
-        // A UUIDv7 sorts by time; `~` sorts after every id.
-        let before = before.map_or_else(|| "~".to_owned(), |id| id.to_string());
         let rows = query(rows::select_job!("WHERE id < ? ORDER BY id DESC LIMIT ?"))
-            .bind(before)
+            .bind(before_or_all(before))
             .bind(limit)
             .fetch_all(&self.0.readers)
             .await?;
-        let newest = |row| {
-            let mut job = rows::job(row)?;
-            job.show(job.version);
-            Ok(job)
-        };
         rows.iter().map(newest).collect()
+    }
+
+    /// Up to `limit` jobs, newest first, older than `before`, in whose texts words begin with
+    /// all those of `wanted`, or whose prompt's name holds `wanted` as it stands.
+    ///
+    /// # Errors
+    /// When the table fails.
+    pub async fn search(
+        &self,
+        wanted: &str,
+        before: Option<JobId>,
+        limit: u32,
+    ) -> Result<Vec<Job>, JobError> {
+        // In quotes nothing of the index's own language has a meaning.
+        let words = wanted.split(|character: char| !character.is_alphanumeric());
+        let words = words.filter(|word| !word.is_empty());
+        let all_words = words.map(|word| format!("\"{word}\"*")).collect::<Vec<_>>().join(" ");
+        let rows = query(rows::select_job!(
+            "WHERE id < ?1 AND (instr(lower(prompt_name), lower(?4)) > 0 OR id IN ( \
+             SELECT job_id FROM texts WHERE ?3 <> '' AND id IN ( \
+             SELECT rowid FROM text_index WHERE text_index MATCH ?3))) \
+             ORDER BY id DESC LIMIT ?2"
+        ))
+        .bind(before_or_all(before))
+        .bind(limit)
+        .bind(all_words)
+        .bind(wanted)
+        .fetch_all(&self.0.readers)
+        .await?;
+        rows.iter().map(newest).collect()
+    }
+
+    /// How many jobs there are.
+    ///
+    /// # Errors
+    /// When the table fails.
+    pub async fn counts(&self) -> Result<JobCounts, JobError> {
+        let row = query(
+            "SELECT count(*), count(*) FILTER (WHERE state = 'queued'), \
+             count(*) FILTER (WHERE state = 'running') FROM jobs",
+        )
+        .fetch_one(&self.0.readers)
+        .await?;
+        Ok(JobCounts { all: row.try_get(0)?, queued: row.try_get(1)?, running: row.try_get(2)? })
     }
 
     /// Every artifact of a job, in whatever version it was made.
@@ -88,4 +126,16 @@ impl JobStore {
             })
             .collect()
     }
+}
+
+/// A UUIDv7 sorts by time; `~` sorts after every id.
+fn before_or_all(before: Option<JobId>) -> String {
+    before.map_or_else(|| "~".to_owned(), |id| id.to_string())
+}
+
+/// A job as its newest version shows it.
+fn newest(row: &SqliteRow) -> Result<Job, JobError> {
+    let mut job = rows::job(row)?;
+    job.show(job.version);
+    Ok(job)
 }

@@ -10,6 +10,7 @@ pub(super) fn migrator() -> Migrator {
     let migrations = [
         (1, "jobs", include_str!("../../../migrations/0001_jobs.sql")),
         (2, "versions", include_str!("../../../migrations/0002_versions.sql")),
+        (3, "search", include_str!("../../../migrations/0003_search.sql")),
     ];
     let migrations = migrations.map(|(version, name, sql)| {
         let sql = SqlStr::from_static(sql);

@@ -131,17 +131,30 @@ fn choose<'a>(job: &'a Job, stage: &str, format: Option<Format>) -> Result<Chose
     let artifact = job.artifact(stage).ok_or_else(|| {
         not_found("artifact_not_ready", format!("The stage {stage} has not made a result yet."))
     })?;
-    let target = &job.options.target;
+    let stem = file_stem(stage, &job.options.target);
     match stage {
-        StageKind::TranscribeAudio => transcript(artifact, format),
-        StageKind::GenerateText => text(artifact, "text.txt".to_owned(), format),
-        StageKind::TranslateText => text(artifact, format!("translation.{target}.txt"), format),
-        StageKind::SynthesisAudioEn => speech(artifact, "en", format),
-        StageKind::SynthesisAudio => speech(artifact, target, format),
+        StageKind::TranscribeAudio => transcript(artifact, &stem, format),
+        StageKind::GenerateText | StageKind::TranslateText => text(artifact, &stem, format),
+        StageKind::SynthesisAudioEn | StageKind::SynthesisAudio => speech(artifact, &stem, format),
     }
 }
 
-fn transcript(artifact: &ArtifactRow, format: Option<Format>) -> Result<Chosen<'_>, WebError> {
+/// What a stage's result is saved as, without the ending.
+pub(in crate::web) fn file_stem(stage: StageKind, target: &str) -> String {
+    match stage {
+        StageKind::TranscribeAudio => "transcript".to_owned(),
+        StageKind::GenerateText => "text".to_owned(),
+        StageKind::SynthesisAudioEn => "speech.en".to_owned(),
+        StageKind::TranslateText => format!("translation.{target}"),
+        StageKind::SynthesisAudio => format!("speech.{target}"),
+    }
+}
+
+fn transcript<'a>(
+    artifact: &'a ArtifactRow,
+    stem: &str,
+    format: Option<Format>,
+) -> Result<Chosen<'a>, WebError> {
     let (content, media_type, extension) = match format {
         None => {
             let plain = |transcript: &Transcript| transcript.text.clone();
@@ -160,24 +173,25 @@ fn transcript(artifact: &ArtifactRow, format: Option<Format>) -> Result<Chosen<'
             return Err(bad_format("The transcript can be had with format=json, srt or vtt."));
         }
     };
-    Ok(Chosen { content, media_type, download_name: format!("transcript.{extension}") })
+    Ok(Chosen { content, media_type, download_name: format!("{stem}.{extension}") })
 }
 
-fn text(
-    artifact: &ArtifactRow,
-    download_name: String,
+fn text<'a>(
+    artifact: &'a ArtifactRow,
+    stem: &str,
     format: Option<Format>,
-) -> Result<Chosen<'_>, WebError> {
+) -> Result<Chosen<'a>, WebError> {
     if format.is_some() {
         return Err(bad_format("This text can only be had plain, without format."));
     }
     let content = Content::Stored(&artifact.file);
+    let download_name = format!("{stem}.txt");
     Ok(Chosen { content, media_type: "text/plain; charset=utf-8", download_name })
 }
 
 fn speech<'a>(
     artifact: &'a ArtifactRow,
-    language: &str,
+    stem: &str,
     format: Option<Format>,
 ) -> Result<Chosen<'a>, WebError> {
     let compression = match format {
@@ -185,7 +199,7 @@ fn speech<'a>(
             return Ok(Chosen {
                 content: Content::Stored(&artifact.file),
                 media_type: &artifact.media_type,
-                download_name: format!("speech.{language}.wav"),
+                download_name: format!("{stem}.wav"),
             });
         }
         Some(Format::Mp3) => Compression::Mp3,
@@ -195,7 +209,7 @@ fn speech<'a>(
     Ok(Chosen {
         content: Content::Compressed(artifact, compression),
         media_type: compression.media_type(),
-        download_name: format!("speech.{language}.{}", compression.extension()),
+        download_name: format!("{stem}.{}", compression.extension()),
     })
 }
 

@@ -3,7 +3,7 @@
 use axum::Json;
 use axum::extract::rejection::QueryRejection;
 use axum::extract::{Path, Query, Request, State};
-use axum::http::{HeaderMap, StatusCode, header};
+use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse, Redirect, Response};
 use serde::Deserialize;
 use serde_json::json;
@@ -80,18 +80,13 @@ pub(in crate::web) async fn show(
 /// then. 409 when it is over already.
 pub(in crate::web) async fn cancel(
     State(state): State<AppState>,
-    headers: HeaderMap,
     Path(id): Path<String>,
-) -> Result<Response, WebError> {
+) -> Result<Json<Job>, WebError> {
     let job = find_job(&state, &id).await?;
-    let canceled = state.store.cancel(job.id).await?;
-    if wants_page(&headers) {
-        return Ok(Redirect::to("/").into_response());
-    }
-    if !canceled {
+    if !state.store.cancel(job.id).await? {
         return Err(WebError::new(StatusCode::CONFLICT, "job_over", "The job is over already."));
     }
-    Ok(Json(find_job(&state, &id).await?).into_response())
+    Ok(Json(find_job(&state, &id).await?))
 }
 
 /// `DELETE /api/v1/jobs/{id}`: removes the job and its files, and stops it first if need be.

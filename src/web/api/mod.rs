@@ -28,7 +28,11 @@ pub(super) async fn find_job(state: &AppState, id: &str) -> Result<Job, WebError
 ///
 /// # Errors
 /// 404 when there is no such job or version.
-async fn find_version(state: &AppState, id: &str, version: u32) -> Result<Job, WebError> {
+pub(super) async fn find_version(
+    state: &AppState,
+    id: &str,
+    version: u32,
+) -> Result<Job, WebError> {
     let id: JobId = id.parse()?;
     state.store.get_version(id, version).await?.ok_or_else(no_such_version)
 }

@@ -1,32 +1,40 @@
-//! `GET /`: the recorder and the table of jobs.
+//! `GET /`: the recorder and the table of jobs, or the part of it that a search finds.
 
 use askama::Template;
 use axum::extract::{Query, State};
-use axum::response::Html;
 use serde::Deserialize;
 
 use super::super::error::{PageError, WebError};
 use super::super::state::{AppState, WebConfig};
+use super::super::words::Words;
 use super::job_row::JobRow;
+use super::{Page, page};
 use crate::jobs::{JobId, Readiness};
 
 /// Rows on one page.
 const ROWS: u32 = 30;
+/// Lengths of the text that are offered, in tokens.
+const LENGTHS: [u32; 4] = [60, 160, 400, 1600];
 
 /// Which part of the table is shown.
 #[derive(Debug, Deserialize)]
 pub(in crate::web) struct HomeQuery {
     before: Option<String>,
+    #[serde(default)]
+    q: String,
 }
 
 #[derive(Template)]
 #[template(path = "home.html")]
 struct Home<'a> {
+    w: &'static Words,
     config: &'a WebConfig,
     readiness: Readiness,
     rows: Vec<JobRow>,
-    /// Whether newer jobs are on another page.
-    is_older_part: bool,
+    /// What is searched for; empty for everything.
+    query: &'a str,
+    /// Whether there are newer jobs, or others, than the ones shown.
+    is_part: bool,
     /// Where the next part of the table begins.
     older: Option<JobId>,
 }
@@ -34,25 +42,33 @@ struct Home<'a> {
 /// Renders the page.
 pub(in crate::web) async fn show(
     State(state): State<AppState>,
+    w: &'static Words,
     Query(query): Query<HomeQuery>,
-) -> Result<Html<String>, PageError> {
+) -> Result<Page, PageError> {
     let before: Option<JobId> =
         query.before.map(|id| id.parse()).transpose().map_err(|_| WebError::no_such_job())?;
+    let wanted = query.q.trim();
     // One more than is shown tells whether there is an older part.
-    let mut jobs = state.store.list(before, ROWS + 1).await.map_err(WebError::from)?;
+    let jobs = if wanted.is_empty() {
+        state.store.list(before, ROWS + 1).await
+    } else {
+        state.store.search(wanted, before, ROWS + 1).await
+    };
+    let mut jobs = jobs.map_err(WebError::from)?;
     let more = jobs.len() > ROWS as usize;
     jobs.truncate(ROWS as usize);
     let older = jobs.last().filter(|_| more).map(|job| job.id);
     let mut rows = Vec::with_capacity(jobs.len());
     for job in &jobs {
-        rows.push(JobRow::new(&state, job).await);
+        rows.push(JobRow::new(&state, w, job).await);
     }
-    let page = Home {
+    page(&Home {
+        w,
         config: &state.config,
         readiness: state.readiness.borrow().clone(),
         rows,
-        is_older_part: before.is_some(),
+        query: wanted,
+        is_part: before.is_some() || !wanted.is_empty(),
         older,
-    };
-    Ok(Html(page.render()?))
+    })
 }

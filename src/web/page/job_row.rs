@@ -2,12 +2,13 @@
 
 use askama::Template;
 use axum::extract::{Path, State};
-use axum::response::{Html, Redirect};
+use axum::response::Html;
 
 use super::super::api::find_job;
-use super::super::error::{PageError, WebError};
+use super::super::error::WebError;
 use super::super::state::AppState;
 use super::super::texts;
+use super::super::words::Words;
 use super::show;
 use crate::jobs::{Job, JobId, JobState, LiveProgress, StageRun};
 use crate::stage::StageKind;
@@ -15,28 +16,20 @@ use crate::stage::StageKind;
 /// `GET /jobs/{id}/row`.
 pub(in crate::web) async fn show(
     State(state): State<AppState>,
+    w: &'static Words,
     Path(id): Path<String>,
 ) -> Result<Html<String>, WebError> {
     let job = find_job(&state, &id).await?;
-    Ok(Html(JobRow::new(&state, &job).await.render()?))
-}
-
-/// `POST /jobs/{id}/delete`: what the delete button does without JavaScript.
-pub(in crate::web) async fn remove(
-    State(state): State<AppState>,
-    Path(id): Path<String>,
-) -> Result<Redirect, PageError> {
-    let id: JobId = id.parse()?;
-    // A job that is gone already is what was asked for.
-    state.store.delete(id).await?;
-    Ok(Redirect::to("/"))
+    Ok(Html(JobRow::new(&state, w, &job).await.render()?))
 }
 
 /// A row: the prompt's cell and one cell a stage.
 #[derive(Template)]
 #[template(path = "job_row.html")]
 pub(super) struct JobRow {
+    w: &'static Words,
     id: JobId,
+    version: u32,
     state: JobState,
     /// When the job came, for programs and for people.
     created: (String, String),
@@ -48,18 +41,16 @@ pub(super) struct JobRow {
 }
 
 /// What a stage has made of the prompt so far.
-struct Cell {
-    stage: StageKind,
-    /// The heading of the column.
-    heading: &'static str,
+pub(super) struct Cell {
+    pub stage: StageKind,
     /// Tag of the language of what the stage makes.
-    language: String,
+    pub language: String,
     /// Changes whenever the cell must be drawn anew.
-    key: String,
-    body: Body,
+    pub key: String,
+    pub body: Body,
 }
 
-enum Body {
+pub(super) enum Body {
     /// Not begun.
     Waiting,
     Running(Running),
@@ -78,56 +69,65 @@ enum Body {
     Never,
 }
 
-struct Running {
+pub(super) struct Running {
     /// Units done and in all.
-    fraction: Option<(u64, u64)>,
-    text: String,
+    pub fraction: Option<(u64, u64)>,
+    pub text: String,
     /// Characters of `text`, so the script can tell what it has.
-    characters: usize,
+    pub characters: usize,
+    /// Since the stage began.
+    pub elapsed_ms: i64,
 }
 
 impl JobRow {
     /// Reads what the job's stages have made. A text that cannot be read is
     /// said so in its cell; the other rows are shown all the same.
-    pub async fn new(state: &AppState, job: &Job) -> Self {
-        let live = state.store.events().live(job.id);
-        let mut cells = Vec::with_capacity(StageKind::ALL.len());
-        for stage in StageKind::ALL {
-            let body = body(state, job, stage, live.as_ref()).await;
-            let language = match stage {
-                StageKind::TranslateText | StageKind::SynthesisAudio => job.options.target.clone(),
-                _ => "en".to_owned(),
-            };
-            let attempt = job.stage(stage).map_or(0, |run| run.attempt);
-            let key = format!("{}-{attempt}", body.name());
-            cells.push(Cell { stage, heading: heading(stage), language, key, body });
-        }
-        let tag = &job.options.target;
-        let target = state.config.targets.iter().find(|target| target.value == *tag);
+    pub async fn new(state: &AppState, w: &'static Words, job: &Job) -> Self {
         Self {
+            w,
             id: job.id,
+            version: job.version,
             state: job.state,
             created: show::moment(job.created_ms),
             name: job.prompt_name.clone(),
             length: job.prompt_ms.map(show::length),
-            target: target.map_or_else(|| tag.clone(), |target| target.title.clone()),
-            cells,
+            target: target(state, w, job),
+            cells: cells(state, w, job).await,
         }
     }
 
-    const fn state_name(&self) -> &'static str {
-        match self.state {
-            JobState::Queued => "Waiting",
-            JobState::Running => "Running",
-            JobState::Succeeded => "Done",
-            JobState::Failed => "Failed",
-            JobState::Canceled => "Canceled",
-        }
+    fn can_retry(&self) -> bool {
+        matches!(self.state, JobState::Failed | JobState::Canceled)
     }
 }
 
+/// The name of the language that the job is translated to.
+pub(super) fn target(state: &AppState, w: &Words, job: &Job) -> String {
+    let tag = &job.options.target;
+    let target = state.config.targets.iter().find(|target| target.value == *tag);
+    target.map_or_else(|| tag.clone(), |target| w.language(target))
+}
+
+/// What the stages of the job have made, in their order.
+pub(super) async fn cells(state: &AppState, w: &Words, job: &Job) -> Vec<Cell> {
+    let live = state.store.events().live(job.id);
+    let mut cells = Vec::with_capacity(StageKind::ALL.len());
+    for stage in StageKind::ALL {
+        let body = body(state, w, job, stage, live.as_ref()).await;
+        let language = match stage {
+            StageKind::TranslateText | StageKind::SynthesisAudio => job.options.target.clone(),
+            _ => "en".to_owned(),
+        };
+        let attempt = job.stage(stage).map_or(0, |run| run.attempt);
+        let made = job.artifact(stage).map_or(0, |artifact| artifact.version);
+        let key = format!("{}-{attempt}-{made}", body.name());
+        cells.push(Cell { stage, language, key, body });
+    }
+    cells
+}
+
 impl Body {
-    const fn name(&self) -> &'static str {
+    pub const fn name(&self) -> &'static str {
         match self {
             Self::Waiting => "waiting",
             Self::Running(_) => "running",
@@ -140,31 +140,26 @@ impl Body {
 }
 
 impl Cell {
-    /// What is happening while the stage runs.
-    const fn doing(&self) -> &'static str {
-        match self.stage {
-            StageKind::TranscribeAudio => "Transcribing",
-            StageKind::GenerateText => "Writing",
-            StageKind::TranslateText => "Translating",
-            StageKind::SynthesisAudioEn | StageKind::SynthesisAudio => "Speaking",
-        }
-    }
-
-    fn is_english(&self) -> bool {
+    pub fn is_english(&self) -> bool {
         self.language == "en"
     }
-}
 
-const fn heading(stage: StageKind) -> &'static str {
-    match stage {
-        StageKind::TranscribeAudio => "Transcribed Audio",
-        StageKind::GenerateText => "Generated Text",
-        StageKind::TranslateText => "Translated Text",
-        StageKind::SynthesisAudioEn | StageKind::SynthesisAudio => "Synthesised Audio",
+    pub const fn is_audio(&self) -> bool {
+        matches!(self.body, Body::Audio { .. })
+    }
+
+    pub fn is_transcript(&self) -> bool {
+        self.stage == StageKind::TranscribeAudio && matches!(self.body, Body::Text { .. })
     }
 }
 
-async fn body(app: &AppState, job: &Job, stage: StageKind, live: Option<&LiveProgress>) -> Body {
+async fn body(
+    app: &AppState,
+    w: &Words,
+    job: &Job,
+    stage: StageKind,
+    live: Option<&LiveProgress>,
+) -> Body {
     let run = job.stage(stage);
     match run.map(|run| run.state) {
         Some(JobState::Succeeded) => {
@@ -178,18 +173,21 @@ async fn body(app: &AppState, job: &Job, stage: StageKind, live: Option<&LivePro
                 Ok(text) => Body::Text { text: text.unwrap_or_default(), cost },
                 Err(error) => {
                     error.log();
-                    Body::Failed { message: "This text cannot be read any more.".to_owned() }
+                    Body::Failed { message: w.unreadable.to_owned() }
                 }
             }
         }
         Some(JobState::Failed) => {
             let said = job.error.as_ref().map(|error| error.message.clone());
-            Body::Failed { message: said.unwrap_or_else(|| "This stage failed.".to_owned()) }
+            Body::Failed { message: said.unwrap_or_else(|| w.stage_failed.to_owned()) }
         }
         Some(JobState::Running) => {
             let live = live.filter(|live| live.stage == stage);
             let text = live.map_or_else(String::new, |live| live.text.clone());
+            let started_ms = run.and_then(|run| run.started_ms);
+            let now_ms = app.store.clock().now_ms();
             Body::Running(Running {
+                elapsed_ms: started_ms.map_or(0, |started_ms| (now_ms - started_ms).max(0)),
                 fraction: live.and_then(|live| live.fraction),
                 characters: text.chars().count(),
                 text,

@@ -9,7 +9,12 @@ pub(super) fn length(ms: u64) -> String {
     if ms < 59_950 {
         return format!("{:.1} s", ms as f64 / 1000.0);
     }
-    let seconds = (ms + 500) / 1000;
+    clock(ms + 500)
+}
+
+/// A place in a recording: `0:07`, `1:05`, `1:02:03`.
+pub(super) fn clock(ms: u64) -> String {
+    let seconds = ms / 1000;
     let (hours, minutes, seconds) = (seconds / 3600, seconds / 60 % 60, seconds % 60);
     if hours > 0 {
         format!("{hours}:{minutes:02}:{seconds:02}")
