@@ -167,6 +167,7 @@ fn defaults(config: &Config) -> Result<JobOptions, ConfigError> {
         top_p: within(config, "top_p", 0.0, 1.0)?,
         repeat_penalty: within(config, "repeat_penalty", 0.1, 10.0)?,
         seed: number(config, "seed", "a number")?,
+        ..JobOptions::default()
     };
     if templates::template(&options.template).is_none() {
         return Err(bad(

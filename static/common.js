@@ -44,7 +44,23 @@ export function prepare(root) {
     clock.since = performance.now() - Number(clock.dataset.elapsed);
   }
   for (const button of root.querySelectorAll("[data-copy]")) button.hidden = !navigator.clipboard;
+  for (const target of root.querySelectorAll("select[name=target]")) offerVoices(target.form);
 }
+
+/** Offers the voices of the chosen language only. */
+function offerVoices(form) {
+  const { target, voice } = form.elements;
+  if (!voice) return;
+  for (const option of voice.options) {
+    const { language } = option.dataset;
+    option.hidden = option.disabled = Boolean(language) && language !== target.value;
+  }
+  if (voice.selectedOptions[0]?.disabled) voice.value = "";
+}
+
+document.addEventListener("change", (event) => {
+  if (event.target.name === "target") offerVoices(event.target.form);
+});
 
 setInterval(() => {
   for (const clock of document.querySelectorAll("[data-elapsed]")) {

@@ -541,3 +541,57 @@ async fn the_first_load_stays_below_60_kilobytes() {
     }
     assert!(bytes < 60_000, "{bytes} bytes");
 }
+
+#[tokio::test]
+async fn voices_and_own_words_can_be_chosen_and_a_voice_must_speak_the_language() {
+    let site = Site::new().await;
+    let home = page(&site, "/").await;
+    let offered = |name: &str| -> Vec<String> {
+        let options = all(&home, &format!("select[name={name}] option")).into_iter();
+        options.filter_map(|option| option.attr("value")).map(str::to_owned).collect()
+    };
+    assert_eq!(offered("voice_en"), ["", "en-one", "en-two"]);
+    assert_eq!(offered("voice"), ["", "fr-one", "pt-one"]);
+
+    let id = site.submit().await;
+    drive::succeed_all(&site.store, id).await;
+    let rerun = format!("/jobs/{id}/rerun");
+    let refused = site.post_form(&rerun, "from=synthesis_audio&target=fr&voice=pt-one").await;
+    let message = refused.error(StatusCode::UNPROCESSABLE_ENTITY, "not_offered");
+    assert!(message.contains("fr-one"), "{message}");
+    let taken = site
+        .post_form(&rerun, "from=generate_text&voice_en=en-two&voice=fr-one&instruction=Rhyme.")
+        .await;
+    assert_eq!(taken.status, StatusCode::SEE_OTHER, "{}", taken.text());
+    let options = site.store.get(id).await.expect("a table").expect("a job").options;
+    assert_eq!((options.voice_en.as_str(), options.voice.as_str()), ("en-two", "fr-one"));
+    assert_eq!(options.instruction, "Rhyme.");
+
+    for stage in &StageKind::ALL[1..] {
+        drive::succeed(&site.store, id, *stage).await;
+    }
+    let its_page = page(&site, &format!("/jobs/{id}")).await;
+    assert_eq!(words(one(&its_page, "textarea")), "Rhyme.");
+    // Another language makes the voice that was chosen for this one unfit.
+    site.post_form(&rerun, "from=translate_text&target=pt").await;
+    let options = site.store.get(id).await.expect("a table").expect("a job").options;
+    assert_eq!((options.target.as_str(), options.voice.as_str()), ("pt", ""));
+}
+
+#[tokio::test]
+async fn a_template_brings_its_own_length_unless_another_is_asked_for() {
+    let site = Site::new().await;
+    let recording = support::web::wav(500);
+    for (query, tokens) in [
+        ("", 160),
+        ("?template=free", 256),
+        ("?template=free&max_tokens=60", 60),
+        ("?max_tokens=400", 400),
+    ] {
+        let mut request = request(Method::POST, &format!("/api/v1/jobs{query}"));
+        *request.body_mut() = axum::body::Body::from(recording.clone());
+        let id = site.send(request).await.json()["id"].as_str().expect("an id").to_owned();
+        let job = site.get(&format!("/api/v1/jobs/{id}")).await.json();
+        assert_eq!(job["options"]["max_tokens"], tokens, "{query}");
+    }
+}

@@ -95,6 +95,17 @@ fn a_recording_sent_by_http_comes_back_as_two_texts_and_two_voices() {
         assert!(sound.starts_with(b"RIFF") && sound.len() > 20_000, "{stage}");
     }
     assert_eq!(server.request("GET", "/readyz", "", b"").0, 200);
+
+    // Once more, with another English voice than the configured one.
+    let again =
+        br#"{"from": "synthesis_audio_en", "options": {"voice_en": "kokoro-voice-af_heart"}}"#;
+    let path = format!("/api/v1/jobs/{id}/rerun");
+    let (status, body) = server.request("POST", &path, "application/json", again);
+    assert_eq!(status, 202, "{}", String::from_utf8_lossy(&body));
+    let job = server.finished(id);
+    let voices: Vec<_> = [0, 2].map(|stage| &job["stages"][stage]["timing"]["model"]).into();
+    assert_eq!(voices, ["whisper-tiny", "kokoro-voice-af_heart"], "{job:#}");
+    assert_eq!(job["stages"][2]["version"], 2);
     assert_eq!(server.terminate(), Some(0));
 }
 

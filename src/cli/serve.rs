@@ -13,7 +13,7 @@ use crate::models::ModelStore;
 use crate::settings::Settings;
 use crate::stage;
 use crate::text::templates;
-use crate::web::{self, AppState, Choice, Models, WebConfig};
+use crate::web::{self, AppState, Choice, Models, OfferedVoice, WebConfig};
 
 /// The bundled spoken prompt, so that a first start has something to show.
 const SAMPLE: &[u8] = include_bytes!("../../samples/prompt.flac");
@@ -106,11 +106,18 @@ fn offer(args: &ServeArgs, settings: &Settings, models: &ModelStore) -> WebConfi
         defaults: settings.defaults.clone(),
         targets,
         templates,
+        voices: if args.stub { Vec::new() } else { voices(models) },
         max_upload_bytes: settings.max_upload_bytes,
         models: (!args.stub)
             .then(|| Models { store: models.clone(), picks: settings.models.clone() }),
         workers: settings.workers,
     }
+}
+
+fn voices(models: &ModelStore) -> Vec<OfferedVoice> {
+    let offered =
+        |(language, value, title)| OfferedVoice { language, choice: Choice { value, title } };
+    stage::voices(models).into_iter().map(offered).collect()
 }
 
 async fn submit_sample(store: &JobStore, settings: &Settings) -> Result<(), AppError> {

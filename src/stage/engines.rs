@@ -124,12 +124,17 @@ impl Engines {
         Ok(Loaded { engine, model: found.model.id })
     }
 
-    /// A voice for `tag`, a BCP 47 tag.
+    /// A voice for `tag`, a BCP 47 tag: the one with the model id `pick`, or the configured
+    /// one if that is empty.
     ///
     /// # Errors
-    /// When there is no voice for that language, or it does not load.
-    pub fn voice(&mut self, tag: &str) -> Result<Loaded<Box<dyn Voice>>, StageError> {
-        let found = self.resolve_language("voice-", tag)?;
+    /// When there is no such voice for that language, or it does not load.
+    pub fn voice(&mut self, tag: &str, pick: &str) -> Result<Loaded<Box<dyn Voice>>, StageError> {
+        let found = if pick.is_empty() {
+            self.resolve_language("voice-", tag)?
+        } else {
+            self.store.resolve(&voice_role(tag), Some(pick))?
+        };
         self.open_onnx()?;
         phonemes::init(&self.resolve("phonemes")?.dir)?;
         let model = &found.model;
@@ -228,6 +233,25 @@ pub fn targets(store: &ModelStore) -> Vec<&'static language::Language> {
         .filter(|language| installed(format!("translation-en-{}", language.tag)))
         .filter(|language| installed(format!("voice-{}", language.tag)))
         .collect()
+}
+
+/// Voices that are installed: language, model id, and name for a person.
+#[must_use]
+pub fn voices(store: &ModelStore) -> Vec<(String, String, String)> {
+    let manifest = store.manifest();
+    let mut voices = Vec::new();
+    for language in language::LANGUAGES {
+        let Ok(role) = manifest.role(&voice_role(language.tag)) else { continue };
+        let models = role.candidates.iter().filter_map(|it| manifest.model(&it.model).ok());
+        for model in models.filter(|model| store.is_installed(&model.id)) {
+            voices.push((language.tag.to_owned(), model.id.clone(), model.title.clone()));
+        }
+    }
+    voices
+}
+
+fn voice_role(tag: &str) -> String {
+    format!("voice-{tag}")
 }
 
 fn unknown_language(tag: &str) -> StageError {

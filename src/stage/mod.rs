@@ -17,7 +17,7 @@ use std::sync::{Arc, Mutex};
 
 use serde::{Deserialize, Serialize};
 
-pub use engines::targets;
+pub use engines::{targets, voices};
 pub use error::{ErrorCode, StageError};
 pub use kind::StageKind;
 
@@ -136,6 +136,13 @@ pub struct JobOptions {
     pub target: String,
     /// Name of the prompt template.
     pub template: String,
+    /// What to do with the transcript, in the person's own words, in place of what the
+    /// template says; empty for the template's.
+    pub instruction: String,
+    /// Model id of the English voice; empty for the configured one.
+    pub voice_en: String,
+    /// Model id of the voice of the target language; empty for the configured one.
+    pub voice: String,
     /// Most tokens that `generate_text` may make.
     pub max_tokens: u32,
     /// 0 is greedy decoding.
@@ -153,6 +160,9 @@ impl Default for JobOptions {
         Self {
             target: "fr".to_owned(),
             template: "continue".to_owned(),
+            instruction: String::new(),
+            voice_en: String::new(),
+            voice: String::new(),
             max_tokens: 160,
             temperature: 0.7,
             top_p: 0.9,

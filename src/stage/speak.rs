@@ -18,7 +18,8 @@ pub struct Speak {
     engines: SharedEngines,
     /// The language whose voice is loaded at start.
     first_language: String,
-    voices: HashMap<String, Loaded<Box<dyn Voice>>>,
+    /// By language and by the voice that was picked, if one was.
+    voices: HashMap<(String, String), Loaded<Box<dyn Voice>>>,
 }
 
 impl Speak {
@@ -45,12 +46,12 @@ impl Speak {
         }
     }
 
-    fn voice(&mut self, language: &str) -> Result<&mut Loaded<Box<dyn Voice>>, StageError> {
-        if !self.voices.contains_key(language) {
-            let voice = lock(&self.engines)?.voice(language)?;
-            self.voices.insert(language.to_owned(), voice);
+    fn voice(&mut self, key: &(String, String)) -> Result<&mut Loaded<Box<dyn Voice>>, StageError> {
+        if !self.voices.contains_key(key) {
+            let voice = lock(&self.engines)?.voice(&key.0, &key.1)?;
+            self.voices.insert(key.clone(), voice);
         }
-        Ok(self.voices.get_mut(language).expect("inserted above"))
+        Ok(self.voices.get_mut(key).expect("inserted above"))
     }
 }
 
@@ -60,8 +61,8 @@ impl Stage for Speak {
     }
 
     fn load(&mut self) -> Result<(), StageError> {
-        let language = self.first_language.clone();
-        self.voice(&language).map(|_| ())
+        let first = (self.first_language.clone(), String::new());
+        self.voice(&first).map(|_| ())
     }
 
     fn run(
@@ -69,20 +70,22 @@ impl Stage for Speak {
         inputs: &Artifacts,
         ctx: &StageContext<'_>,
     ) -> Result<StageOutput, StageError> {
-        let (text, language) = match self.kind {
-            StageKind::SynthesisAudio => (&inputs.translation, ctx.options.target.clone()),
-            _ => (&inputs.text, "en".to_owned()),
+        let options = ctx.options;
+        let (text, language, pick) = match self.kind {
+            StageKind::SynthesisAudio => (&inputs.translation, &options.target, &options.voice),
+            _ => (&inputs.text, &"en".to_owned(), &options.voice_en),
         };
         let text = text
             .as_deref()
             .ok_or_else(|| StageError::internal("There is no text to speak.", "input missing"))?;
         let loading = Instant::now();
-        let fresh = !self.voices.contains_key(&language);
-        let voice = self.voice(&language)?;
+        let key = (language.clone(), pick.clone());
+        let fresh = !self.voices.contains_key(&key);
+        let voice = self.voice(&key)?;
         let load_ms = if fresh { elapsed_ms(loading) } else { 0 };
 
         let started = Instant::now();
-        let paragraphs = sentences::paragraphs(text, &language);
+        let paragraphs = sentences::paragraphs(text, language);
         let total = paragraphs.iter().map(Vec::len).sum();
         let mut spoken = Vec::with_capacity(paragraphs.len());
         let mut done = 0;

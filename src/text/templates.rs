@@ -28,10 +28,17 @@ pub struct Template {
 }
 
 impl Template {
-    /// The system message and the user message for `transcript`.
+    /// The system message and the user message for `transcript`. An `instruction` takes the
+    /// place of the user message; it may say `{transcript}` where the transcript is to stand,
+    /// which otherwise follows it.
     #[must_use]
-    pub fn messages(&self, transcript: &str) -> (String, String) {
-        let user = self.user.trim().replace(PLACEHOLDER, transcript.trim());
+    pub fn messages(&self, transcript: &str, instruction: &str) -> (String, String) {
+        let user = match instruction.trim() {
+            "" => self.user.trim().to_owned(),
+            own if own.contains(PLACEHOLDER) => own.to_owned(),
+            own => format!("{own}\n\n{PLACEHOLDER}"),
+        };
+        let user = user.replace(PLACEHOLDER, transcript.trim());
         (self.system.trim().to_owned(), user)
     }
 }
@@ -93,7 +100,7 @@ mod tests {
         for expected in &ALL {
             let found = template(expected.name).expect("it is listed");
             assert_eq!(found, expected);
-            let (system, user) = found.messages(" Cats sleep a lot. ");
+            let (system, user) = found.messages(" Cats sleep a lot. ", "");
             assert_eq!(user.matches("Cats sleep a lot.").count(), 1, "{user}");
             assert!(!user.contains(PLACEHOLDER) && !system.contains(PLACEHOLDER));
             assert!(!system.is_empty());
@@ -107,8 +114,17 @@ mod tests {
 
     #[test]
     fn a_transcript_that_names_the_placeholder_is_not_expanded_again() {
-        let (_, user) = ALL[0].messages("say {transcript} twice");
+        let (_, user) = ALL[0].messages("say {transcript} twice", "");
         assert_eq!(user.matches("say {transcript} twice").count(), 1);
         assert_eq!(user.matches(PLACEHOLDER).count(), 1);
+    }
+
+    #[test]
+    fn an_instruction_takes_the_place_of_the_templates_words() {
+        let (system, user) = ALL[0].messages("cats", "Answer as a pirate.");
+        assert_eq!(system, ALL[0].system.trim());
+        assert_eq!(user, "Answer as a pirate.\n\ncats");
+        let (_, user) = ALL[0].messages("cats", "Rhyme on {transcript}!");
+        assert_eq!(user, "Rhyme on cats!");
     }
 }

@@ -23,4 +23,4 @@ mod upload;
 mod words;
 
 pub use router::{router, serve};
-pub use state::{AppState, Choice, Models, WebConfig};
+pub use state::{AppState, Choice, Models, OfferedVoice, WebConfig};

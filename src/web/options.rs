@@ -1,29 +1,64 @@
 //! A job's options: what the client asked for, laid over the configured
 //! defaults, checked before anything is queued.
 
-use serde::Deserialize;
 use serde_json::{Map, Value};
 
 use super::error::WebError;
-use super::state::{Choice, WebConfig};
+use super::state::{Choice, OfferedVoice, WebConfig};
 use crate::stage::JobOptions;
 use crate::text::templates;
 
 /// The most tokens a client may ask for: a long podcast script.
 const MAX_TOKENS: u32 = 8192;
 
-/// What the client asked for, as it was sent: in the query or as form fields.
-#[derive(Debug, Default, Deserialize)]
-#[serde(deny_unknown_fields)]
+/// The longest instruction.
+const MAX_INSTRUCTION_CHARS: usize = 2000;
+
+/// What can be asked for beside `options`, in the query or as fields of a form.
+pub(super) const FIELDS: &str = "target, template, max_tokens, instruction, voice_en and voice";
+
+/// What the client asked for, as it was sent.
+#[derive(Debug, Default)]
 pub(super) struct Wanted {
     /// A JSON object with any fields of [`JobOptions`].
-    pub options: Option<String>,
-    /// Overrides the target of `options`.
-    pub target: Option<String>,
-    /// Overrides the template of `options`.
-    pub template: Option<String>,
-    /// Overrides the length of `options`.
-    pub max_tokens: Option<String>,
+    options: Map<String, Value>,
+    /// Override those of `options`.
+    fields: Map<String, Value>,
+}
+
+impl Wanted {
+    /// Takes a parameter of the query or a field of a form. Returns false if there is none of
+    /// that name.
+    ///
+    /// # Errors
+    /// 400 when the value cannot be understood.
+    pub fn take(&mut self, name: &str, value: &str) -> Result<bool, WebError> {
+        let value = value.trim();
+        match name {
+            "options" => self.options = parse(value)?,
+            // A form sends an empty field for something left alone.
+            "target" | "template" | "max_tokens" if value.is_empty() => {}
+            "max_tokens" => {
+                let number: u32 = value.parse().map_err(|_| {
+                    let message = format!("{name} must be a number.");
+                    WebError::bad_request("bad_options", message).param(name)
+                })?;
+                self.fields.insert(name.to_owned(), number.into());
+            }
+            "target" | "template" | "instruction" | "voice_en" | "voice" => {
+                self.fields.insert(name.to_owned(), value.into());
+            }
+            _ => return Ok(false),
+        }
+        Ok(true)
+    }
+
+    /// Everything that was asked for.
+    pub fn into_options(self) -> Map<String, Value> {
+        let mut options = self.options;
+        options.extend(self.fields);
+        options
+    }
 }
 
 /// The options of the job.
@@ -31,34 +66,8 @@ pub(super) struct Wanted {
 /// # Errors
 /// 400 when they cannot be understood, 422 when they ask for something that is
 /// not offered.
-pub(super) fn choose(config: &WebConfig, wanted: &Wanted) -> Result<JobOptions, WebError> {
-    let mut fields = wanted.options.as_deref().map_or(Ok(Map::new()), parse)?;
-    take_field(&mut fields, "target", wanted.target.as_deref())?;
-    take_field(&mut fields, "template", wanted.template.as_deref())?;
-    take_field(&mut fields, "max_tokens", wanted.max_tokens.as_deref())?;
-    change(config, &config.defaults, fields)
-}
-
-/// Puts a form's field among the options. A form sends an empty field for something left alone.
-///
-/// # Errors
-/// 400 when a number is none.
-pub(super) fn take_field(
-    options: &mut Map<String, Value>,
-    name: &'static str,
-    value: Option<&str>,
-) -> Result<(), WebError> {
-    let Some(value) = value.filter(|value| !value.is_empty()) else { return Ok(()) };
-    let value = if name == "max_tokens" {
-        let number: u32 = value.parse().map_err(|_| {
-            WebError::bad_request("bad_options", format!("{name} must be a number.")).param(name)
-        })?;
-        Value::from(number)
-    } else {
-        Value::from(value)
-    };
-    options.insert(name.to_owned(), value);
-    Ok(())
+pub(super) fn choose(config: &WebConfig, wanted: Wanted) -> Result<JobOptions, WebError> {
+    change(config, &config.defaults, wanted.into_options())
 }
 
 /// The `options` of an earlier run with the fields of `wanted` in place of theirs.
@@ -72,6 +81,7 @@ pub(super) fn change(
 ) -> Result<JobOptions, WebError> {
     let length_is_asked_for = wanted.contains_key("max_tokens");
     let template_is_asked_for = wanted.contains_key("template");
+    let voice_stays = !wanted.contains_key("target") || wanted.contains_key("voice");
     let mut options = overlay(options, wanted)?;
     // Another task needs another length: a podcast does not fit in a paragraph.
     if template_is_asked_for
@@ -80,8 +90,18 @@ pub(super) fn change(
     {
         options.max_tokens = template.max_tokens;
     }
+    if !voice_stays {
+        // It speaks the language that was the target before.
+        options.voice.clear();
+    }
     check_offered("target", "language", &options.target, &config.targets)?;
     check_offered("template", "template", &options.template, &config.templates)?;
+    check_voice(config, "voice_en", "en", &options.voice_en)?;
+    check_voice(config, "voice", &options.target, &options.voice)?;
+    if options.instruction.chars().count() > MAX_INSTRUCTION_CHARS {
+        let message = format!("instruction must have at most {MAX_INSTRUCTION_CHARS} characters.");
+        return Err(WebError::unprocessable("out_of_range", message).param("instruction"));
+    }
     check_ranges(&options)?;
     Ok(options)
 }
@@ -129,6 +149,26 @@ fn check_offered(
     Err(WebError::unprocessable("not_offered", message).param(param))
 }
 
+fn check_voice(
+    config: &WebConfig,
+    param: &'static str,
+    language: &str,
+    voice: &str,
+) -> Result<(), WebError> {
+    let speaks = |it: &&OfferedVoice| it.language == language;
+    let offered: Vec<Choice> =
+        config.voices.iter().filter(speaks).map(|it| it.choice.clone()).collect();
+    if voice.is_empty() || offered.iter().any(|choice| choice.value == voice) {
+        return Ok(());
+    }
+    let names: Vec<&str> = offered.iter().map(|choice| choice.value.as_str()).collect();
+    let message = format!(
+        "There is no voice `{voice}` for the language `{language}`. Choose one of: {}.",
+        names.join(", ")
+    );
+    Err(WebError::unprocessable("not_offered", message).param(param))
+}
+
 fn check_ranges(options: &JobOptions) -> Result<(), WebError> {
     let rules = [
         (
@@ -161,13 +201,16 @@ mod tests {
             targets: vec![choice("fr", "French"), choice("pt", "Portuguese")],
             templates: vec![choice("continue", "Continue the thought")],
             max_upload_bytes: 1,
+            voices: Vec::new(),
             models: None,
             workers: 1,
         }
     }
 
     fn chosen(options: &str) -> Result<JobOptions, WebError> {
-        choose(&config(), &Wanted { options: Some(options.to_owned()), ..Wanted::default() })
+        let mut wanted = Wanted::default();
+        wanted.take("options", options)?;
+        choose(&config(), wanted)
     }
 
     #[test]
@@ -180,12 +223,12 @@ mod tests {
 
     #[test]
     fn a_form_field_overrides_and_an_empty_one_does_not() {
-        let wanted = Wanted {
-            target: Some("pt".to_owned()),
-            template: Some(String::new()),
-            ..Wanted::default()
-        };
-        let options = choose(&config(), &wanted).expect("good options");
+        let mut wanted = Wanted::default();
+        for (name, value) in [("target", "pt"), ("template", ""), ("max_tokens", "")] {
+            assert!(wanted.take(name, value).expect("a good value"), "{name}");
+        }
+        assert!(!wanted.take("colour", "red").expect("not looked at"));
+        let options = choose(&config(), wanted).expect("good options");
         assert_eq!((options.target.as_str(), options.template.as_str()), ("pt", "continue"));
     }
 

@@ -32,12 +32,23 @@ pub struct WebConfig {
     pub targets: Vec<Choice>,
     /// Prompt templates.
     pub templates: Vec<Choice>,
+    /// Voices that are installed.
+    pub voices: Vec<OfferedVoice>,
     /// The largest recording that is accepted.
     pub max_upload_bytes: u64,
     /// The models and which of them were picked by name; `None` for stub stages.
     pub models: Option<Models>,
     /// Jobs that run side by side.
     pub workers: usize,
+}
+
+/// A voice that a job may choose.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct OfferedVoice {
+    /// Tag of the language that it speaks.
+    pub language: String,
+    /// The model's id, and its name for a person.
+    pub choice: Choice,
 }
 
 /// The models that the stages run on.

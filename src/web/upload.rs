@@ -7,11 +7,11 @@ use std::time::Duration;
 
 use axum::extract::multipart::{Field, MultipartError};
 use axum::extract::{FromRequest, Multipart, Query, Request};
-use axum::http::{HeaderMap, StatusCode, header};
+use axum::http::{HeaderMap, StatusCode, Uri, header};
 use futures::StreamExt;
 
 use super::error::WebError;
-use super::options::{self, Wanted};
+use super::options::{self, FIELDS, Wanted};
 use super::recording::{Recording, too_large};
 use super::state::AppState;
 use crate::jobs::{JobId, NewJob};
@@ -37,8 +37,7 @@ pub(super) async fn accept(state: &AppState, request: Request) -> Result<JobId, 
     // Nobody should send a long recording only to be refused.
     state.store.check_room().await?;
     let limit = state.config.max_upload_bytes;
-    let Query(wanted) = Query::<Wanted>::try_from_uri(request.uri())
-        .map_err(|error| WebError::bad_query(&error))?;
+    let wanted = from_query(request.uri())?;
     let mut upload =
         Upload { recording: Recording::create(&state.store, limit).await?, name: None, wanted };
     if is_multipart(request.headers()) {
@@ -48,7 +47,7 @@ pub(super) async fn accept(state: &AppState, request: Request) -> Result<JobId, 
         upload.read_body(request).await?;
     }
     let Upload { recording, name, wanted } = upload;
-    let options = options::choose(&state.config, &wanted)?;
+    let options = options::choose(&state.config, wanted)?;
     let recording = recording.finish().await?;
     let new = NewJob {
         prompt_name: name,
@@ -58,6 +57,20 @@ pub(super) async fn accept(state: &AppState, request: Request) -> Result<JobId, 
         options,
     };
     Ok(state.store.submit(new, &recording.path).await?)
+}
+
+fn from_query(uri: &Uri) -> Result<Wanted, WebError> {
+    let Query(pairs) = Query::<Vec<(String, String)>>::try_from_uri(uri)
+        .map_err(|error| WebError::bad_query(&error))?;
+    let mut wanted = Wanted::default();
+    for (name, value) in pairs {
+        if !wanted.take(&name, &value)? {
+            let message =
+                format!("There is no parameter `{name}`. The parameters are options, {FIELDS}.");
+            return Err(WebError::bad_request("bad_query", message).param(name));
+        }
+    }
+    Ok(wanted)
 }
 
 fn is_multipart(headers: &HeaderMap) -> bool {
@@ -99,7 +112,7 @@ impl Upload {
         Ok(())
     }
 
-    /// Reads a form: the recording in `file`, options in the fields of [`Wanted`].
+    /// Reads a form: the recording in `file`, options in the fields that [`Wanted`] takes.
     async fn read_form(&mut self, request: Request) -> Result<(), WebError> {
         let limit = self.recording.limit_bytes();
         let bad_form = |error: MultipartError| match error.status() {
@@ -125,16 +138,15 @@ impl Upload {
                         self.recording.write(&chunk).await?;
                     }
                 }
-                "options" => self.wanted.options = Some(read_text(field).await?),
-                "target" => self.wanted.target = Some(read_text(field).await?),
-                "template" => self.wanted.template = Some(read_text(field).await?),
-                "max_tokens" => self.wanted.max_tokens = Some(read_text(field).await?),
-                other => {
-                    let message = format!(
-                        "The form has an unknown field `{other}`. \
-                         The fields are file, options, target, template and max_tokens."
-                    );
-                    return Err(WebError::bad_request("bad_form", message).param(other));
+                name => {
+                    let name = name.to_owned();
+                    if !self.wanted.take(&name, &read_text(field).await?)? {
+                        let message = format!(
+                            "The form has an unknown field `{name}`. \
+                             The fields are file, options, {FIELDS}."
+                        );
+                        return Err(WebError::bad_request("bad_form", message).param(name));
+                    }
                 }
             }
         }

@@ -201,6 +201,21 @@ test("without an encoder of its own the browser sends the samples", async () => 
   await close();
 });
 
+test("the options have room for own words", async () => {
+  const { page, row, close } = await open();
+  const before = await row.count();
+  await page.getByText("Options").click();
+  await page.getByLabel("In your own words").fill("Answer as a pirate would.");
+  await page.screenshot({ path: path.join(SCREENSHOTS, "options.png") });
+  await page.getByLabel("Or choose an audio file").setInputFiles(path.join(folder, "prompt.wav"));
+  await page.getByRole("button", { name: "Send", exact: true }).click();
+  await page.waitForFunction((n) => document.querySelectorAll("tbody tr").length === n, before + 1);
+  await finished(page);
+  await row.first().locator("a time").click();
+  assert.equal(await page.getByLabel("In your own words").inputValue(), "Answer as a pirate would.");
+  await close();
+});
+
 test("a file can be dropped anywhere", async () => {
   const { page, row, close } = await open();
   const before = await row.count();

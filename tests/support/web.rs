@@ -5,7 +5,7 @@ use axum::http::{Method, Request, StatusCode, header};
 use axum::response::Response;
 use mega_pipeline::jobs::{JobId, JobStore, Readiness, StoreOptions};
 use mega_pipeline::stage::JobOptions;
-use mega_pipeline::web::{self, AppState, Choice, WebConfig};
+use mega_pipeline::web::{self, AppState, Choice, OfferedVoice, WebConfig};
 use serde_json::Value;
 use tempfile::TempDir;
 use tokio::sync::watch;
@@ -184,6 +184,9 @@ fn config() -> WebConfig {
         targets: vec![choice("fr", "French"), choice("pt", "Portuguese")],
         templates: vec![choice("continue", "Continue the thought"), choice("free", "Free")],
         max_upload_bytes: MAX_UPLOAD_BYTES,
+        voices: ["en-one", "en-two", "fr-one", "pt-one"]
+            .map(|id| OfferedVoice { language: id[..2].to_owned(), choice: choice(id, id) })
+            .to_vec(),
         models: None,
         workers: 1,
     }

@@ -7,12 +7,10 @@ use axum::Form;
 use axum::extract::{Path, State};
 use axum::http::HeaderMap;
 use axum::response::{IntoResponse, Redirect, Response};
-use serde::Deserialize;
-use serde_json::Map;
 
 use super::super::api::find_job;
 use super::super::error::{WebError, wants_page};
-use super::super::options;
+use super::super::options::{self, Wanted};
 use super::super::state::AppState;
 use crate::jobs::JobId;
 use crate::stage::StageKind;
@@ -60,35 +58,34 @@ pub(in crate::web) async fn retry(
     lead_on(&headers, retry.await)
 }
 
-/// What is to be run again, and how.
-#[derive(Debug, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub(in crate::web) struct RunAgain {
-    from: String,
-    target: Option<String>,
-    template: Option<String>,
-    max_tokens: Option<String>,
-}
-
-/// `POST /jobs/{id}/rerun`.
+/// `POST /jobs/{id}/rerun`: `from` a stage, with the fields of [`Wanted`].
 pub(in crate::web) async fn run_again(
     State(state): State<AppState>,
     Path(id): Path<String>,
     headers: HeaderMap,
-    Form(form): Form<RunAgain>,
+    Form(form): Form<Vec<(String, String)>>,
 ) -> Response {
     let run_again = async {
         let job = find_job(&state, &id).await?;
-        let from: StageKind = form.from.parse().map_err(|message: String| {
-            WebError::unprocessable("unknown_stage", format!("{message}.")).param("from")
+        let mut from = None;
+        let mut wanted = Wanted::default();
+        for (name, value) in &form {
+            if name == "from" {
+                from = Some(value.parse::<StageKind>().map_err(|message| {
+                    WebError::unprocessable("unknown_stage", format!("{message}.")).param("from")
+                })?);
+            } else if name == "template" && *value == job.options.template {
+                // The template that it had already says nothing about the length.
+            } else if !wanted.take(name, value)? {
+                let message = format!("The form has an unknown field `{name}`.");
+                return Err(WebError::bad_request("bad_form", message).param(name.as_str()));
+            }
+        }
+        let from = from.ok_or_else(|| {
+            let message = "The form does not say from which stage to run again.";
+            WebError::bad_request("bad_form", message).param("from")
         })?;
-        let mut wanted = Map::new();
-        options::take_field(&mut wanted, "target", form.target.as_deref())?;
-        // The template that it had already says nothing about the length.
-        let template = form.template.filter(|template| *template != job.options.template);
-        options::take_field(&mut wanted, "template", template.as_deref())?;
-        options::take_field(&mut wanted, "max_tokens", form.max_tokens.as_deref())?;
-        let options = options::change(&state.config, &job.options, wanted)?;
+        let options = options::change(&state.config, &job.options, wanted.into_options())?;
         known(state.store.run_from(job.id, from, options).await?)?;
         Ok(page_of(job.id))
     };

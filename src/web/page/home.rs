@@ -8,13 +8,12 @@ use super::super::error::{PageError, WebError};
 use super::super::state::{AppState, WebConfig};
 use super::super::words::Words;
 use super::job_row::JobRow;
-use super::{Page, page};
+use super::{LENGTHS, Page, page};
 use crate::jobs::{JobId, Readiness};
+use crate::stage::JobOptions;
 
 /// Rows on one page.
 const ROWS: u32 = 30;
-/// Lengths of the text that are offered, in tokens.
-const LENGTHS: [u32; 4] = [60, 160, 400, 1600];
 
 /// Which part of the table is shown.
 #[derive(Debug, Deserialize)]
@@ -29,6 +28,7 @@ pub(in crate::web) struct HomeQuery {
 struct Home<'a> {
     w: &'static Words,
     config: &'a WebConfig,
+    options: &'a JobOptions,
     readiness: Readiness,
     rows: Vec<JobRow>,
     /// What is searched for; empty for everything.
@@ -65,6 +65,7 @@ pub(in crate::web) async fn show(
     page(&Home {
         w,
         config: &state.config,
+        options: &state.config.defaults,
         readiness: state.readiness.borrow().clone(),
         rows,
         query: wanted,

@@ -10,7 +10,7 @@ use super::super::state::{AppState, Models, WebConfig};
 use super::super::texts;
 use super::super::words::Words;
 use super::job_row::{self, Body, Cell};
-use super::{Page, page, plot, show};
+use super::{LENGTHS, Page, page, plot, show};
 use crate::jobs::{Job, JobFailure, JobId, JobState, StageRun};
 use crate::stage::{JobOptions, StageKind, Timing};
 use crate::text::Segment;

@@ -17,6 +17,9 @@ use axum::response::Html;
 
 use super::error::PageError;
 
+/// Lengths of the text that are offered, in tokens.
+const LENGTHS: [u32; 4] = [60, 160, 400, 1600];
+
 /// A page. It depends on the language that the browser asks for, and on what just happened.
 type Page = ([(HeaderName, &'static str); 2], Html<String>);
 
