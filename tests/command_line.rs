@@ -3,7 +3,7 @@
 mod support;
 
 use std::net::TcpListener;
-use std::process::Output;
+use std::process::{Output, Stdio};
 
 use support::process::{Server, mega, run};
 
@@ -158,4 +158,17 @@ fn the_stub_benchmark_has_a_row_for_each_stage() {
         run(mega(dir.path()).args(["bench", "stages", SAMPLE, "--stub", "--runs", "1", "--json"]));
     let rows: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
     assert_eq!(rows.as_array().unwrap().len(), 5);
+}
+
+#[test]
+fn a_reader_that_has_seen_enough_ends_the_program_quietly() {
+    use std::os::unix::process::ExitStatusExt;
+    let dir = tempfile::tempdir().unwrap();
+    let (reader, writer) = std::io::pipe().unwrap();
+    drop(reader);
+    let child = mega(dir.path()).arg("config").stdout(writer).stderr(Stdio::piped()).spawn();
+    let output = child.unwrap().wait_with_output().unwrap();
+    assert_eq!(stderr(&output), "");
+    // SIGPIPE, as every other program ends there.
+    assert_eq!(output.status.signal(), Some(13));
 }

@@ -98,6 +98,11 @@ enum Command {
 /// Whatever stopped the command; its exit code tells the kind.
 pub fn run(cli: Cli) -> Result<(), AppError> {
     let command = cli.command.unwrap_or(Command::Serve(serve::ServeArgs::default()));
+    if !matches!(command, Command::Serve(_)) {
+        // `config | head` ends quietly when `head` has seen enough. The server goes on, whoever
+        // stops listening.
+        sigpipe::reset();
+    }
     if let Command::Completions(args) = command {
         completions::run(&args);
         return Ok(());
