@@ -45,6 +45,8 @@ pub(super) async fn show(
         Some(version) => find_version(&state, &id, version).await?,
         None => find_job(&state, &id).await?,
     };
+    // It takes as much room again as the job does.
+    state.store.check_disk()?;
     let entries = entries(&state, &job).await?;
     let incoming = state.store.incoming_dir().to_owned();
     let packed = tokio::task::spawn_blocking(move || {

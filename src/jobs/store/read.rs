@@ -7,6 +7,9 @@ use super::super::{ArtifactRow, Job, JobCounts, JobError, JobId};
 use super::rows;
 use super::{JobStore, Run};
 
+/// Words of a search that are looked for; those after them are not.
+const MOST_WORDS: usize = 16;
+
 impl JobStore {
     /// One job in its newest version.
     ///
@@ -63,7 +66,7 @@ impl JobStore {
     ) -> Result<Vec<Job>, JobError> {
         // In quotes nothing of the index's own language has a meaning.
         let words = wanted.split(|character: char| !character.is_alphanumeric());
-        let words = words.filter(|word| !word.is_empty());
+        let words = words.filter(|word| !word.is_empty()).take(MOST_WORDS);
         let all_words = words.map(|word| format!("\"{word}\"*")).collect::<Vec<_>>().join(" ");
         let rows = query(rows::select_job!(
             "WHERE id < ?1 AND (instr(lower(prompt_name), lower(?4)) > 0 OR id IN ( \
