@@ -14,7 +14,7 @@ use zip::write::SimpleFileOptions;
 use zip::{CompressionMethod, ZipWriter};
 
 use super::api::artifacts::file_stem;
-use super::api::{find_job, find_version};
+use super::api::find_shown;
 use super::error::WebError;
 use super::state::AppState;
 use super::texts;
@@ -41,10 +41,7 @@ pub(super) async fn show(
     Path(id): Path<String>,
     Query(query): Query<ArchiveQuery>,
 ) -> Result<Response, WebError> {
-    let job = match query.version {
-        Some(version) => find_version(&state, &id, version).await?,
-        None => find_job(&state, &id).await?,
-    };
+    let job = find_shown(&state, &id, query.version).await?;
     // It takes as much room again as the job does.
     state.store.check_disk()?;
     let entries = entries(&state, &job).await?;

@@ -15,7 +15,7 @@ use tower_http::services::ServeFile;
 use super::super::error::WebError;
 use super::super::state::AppState;
 use super::super::{compressed, texts};
-use super::{find_job, find_version, sentence};
+use super::{find_shown, sentence};
 use crate::audio::Compression;
 use crate::jobs::{ArtifactRow, Job};
 use crate::stage::StageKind;
@@ -69,10 +69,7 @@ pub(in crate::web) async fn show(
     request: Request,
 ) -> Result<Response, WebError> {
     let Query(query) = query.map_err(|error| WebError::bad_query(&error))?;
-    let job = match query.version {
-        Some(version) => find_version(&state, &id, version).await?,
-        None => find_job(&state, &id).await?,
-    };
+    let job = find_shown(&state, &id, query.version).await?;
     let chosen = choose(&job, &name, query.format)?;
     let folder = state.store.folder(job.id);
     let mut response = match chosen.content {

@@ -24,15 +24,26 @@ pub(super) async fn find_job(state: &AppState, id: &str) -> Result<Job, WebError
     state.store.get(id).await?.ok_or_else(WebError::no_such_job)
 }
 
+/// The job that a path names, as it was in `version`, or in its newest.
+///
+/// # Errors
+/// 404 when there is no such job or version.
+pub(super) async fn find_shown(
+    state: &AppState,
+    id: &str,
+    version: Option<u32>,
+) -> Result<Job, WebError> {
+    match version {
+        Some(version) => find_version(state, id, version).await,
+        None => find_job(state, id).await,
+    }
+}
+
 /// The job that a path names, as it was in a version.
 ///
 /// # Errors
 /// 404 when there is no such job or version.
-pub(super) async fn find_version(
-    state: &AppState,
-    id: &str,
-    version: u32,
-) -> Result<Job, WebError> {
+async fn find_version(state: &AppState, id: &str, version: u32) -> Result<Job, WebError> {
     let id: JobId = id.parse()?;
     state.store.get_version(id, version).await?.ok_or_else(no_such_version)
 }

@@ -4,7 +4,7 @@ use askama::Template;
 use axum::extract::{Path, Query, State};
 use serde::Deserialize;
 
-use super::super::api::{find_job, find_version};
+use super::super::api::find_shown;
 use super::super::error::{PageError, WebError};
 use super::super::state::{AppState, Models, WebConfig};
 use super::super::texts;
@@ -89,10 +89,7 @@ pub(in crate::web) async fn show(
     Path(id): Path<String>,
     Query(query): Query<JobQuery>,
 ) -> Result<Page, PageError> {
-    let job = match query.version {
-        Some(version) => find_version(&state, &id, version).await?,
-        None => find_job(&state, &id).await?,
-    };
+    let job = find_shown(&state, &id, query.version).await?;
     let hashes = hashes(&state, &job).await?;
     let newest = job.versions.last().map_or(job.version, |last| last.version);
     page(&JobPage {

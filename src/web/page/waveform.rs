@@ -5,7 +5,7 @@ use axum::http::header;
 use axum::response::{IntoResponse, Response};
 use serde::Deserialize;
 
-use super::super::api::{find_job, find_version};
+use super::super::api::find_shown;
 use super::super::error::WebError;
 use super::super::kept;
 use super::super::state::AppState;
@@ -30,10 +30,7 @@ pub(in crate::web) async fn show(
     Path((id, part)): Path<(String, String)>,
     Query(query): Query<WaveformQuery>,
 ) -> Result<Response, WebError> {
-    let job = match query.version {
-        Some(version) => find_version(&state, &id, version).await?,
-        None => find_job(&state, &id).await?,
-    };
+    let job = find_shown(&state, &id, query.version).await?;
     let folder = state.store.folder(job.id);
     let file = if part == "prompt" {
         let prompt = folder.path(&job.prompt_file);
