@@ -25,7 +25,8 @@ export async function ask(path, options = {}) {
   }
   if (response.ok) return response;
   const body = await response.json().catch(() => null);
-  throw new Error(body?.error?.message ?? `${response.status} ${response.statusText}`);
+  const { code, message } = body?.error ?? {};
+  throw new Error(words.errors[code] ?? message ?? `${response.status} ${response.statusText}`);
 }
 
 // --- What the server has drawn --------------------------------------------

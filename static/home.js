@@ -155,7 +155,6 @@ form.addEventListener("submit", async (event) => {
 
 // --- Dropping a file ------------------------------------------------------
 
-$("drop").hidden = false;
 const hasFiles = (event) => event.dataTransfer?.types.includes("Files");
 document.addEventListener("dragover", (event) => {
   if (!hasFiles(event)) return;

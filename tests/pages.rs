@@ -57,6 +57,24 @@ async fn an_empty_table_invites_to_record() {
 }
 
 #[tokio::test]
+async fn an_empty_table_offers_the_bundled_sample() {
+    let site = Site::new().await;
+    let form = "#empty form[action='/sample'][method=post] button";
+    assert_eq!(words(one(&page(&site, "/").await, form)), "Try the bundled sample");
+    let queued = browse(&site, Method::POST, "/sample").await;
+    assert_eq!((queued.status, queued.header(header::LOCATION)), (StatusCode::SEE_OTHER, "/"));
+    let jobs = site.store.list(None, 2).await.expect("the table answers");
+    assert_eq!(jobs.len(), 1);
+    assert_eq!(jobs[0].prompt_name.as_deref(), Some("sample prompt"));
+    let sample = std::fs::read("samples/prompt.flac").expect("the sample");
+    let prompt = site.store.folder(jobs[0].id).path("prompt.flac");
+    assert_eq!(std::fs::read(prompt).expect("the prompt"), sample);
+    let page = page(&site, "/").await;
+    assert!(one(&page, "#empty").attr("hidden").is_some());
+    assert_eq!(all(&page, "tbody tr").len(), 1);
+}
+
+#[tokio::test]
 async fn the_form_offers_the_configured_languages_and_templates() {
     let site = Site::new().await;
     let page = page(&site, "/").await;
@@ -365,6 +383,36 @@ async fn the_pages_speak_french_to_who_asks_for_it() {
     // What the stages made is in its own language whatever the page's is.
     let text = one(&home, &format!("{} .text", cell(id, StageKind::GenerateText)));
     assert_eq!(text.attr("lang"), Some("en"));
+}
+
+#[tokio::test]
+async fn errors_speak_french_to_who_asks_for_it() {
+    let site = Site::new().await;
+    let id = site.submit().await;
+    drive::fail(&site.store, id, StageKind::TranscribeAudio, "Nothing was said.").await;
+    for (path, place) in [
+        ("/".to_owned(), "td.is-failed"),
+        (format!("/jobs/{id}"), "[data-part=error]"),
+        ("/status".to_owned(), "section[aria-labelledby=errors] li"),
+    ] {
+        let page = page_in(&site, "fr", &path).await;
+        let said = words(one(&page, place));
+        assert!(said.contains("L’enregistrement ne contient aucune parole."), "{path}: {said}");
+    }
+    // A person gets a page, the script a code that it has words for.
+    let mut missing = request(Method::GET, "/jobs/nothing");
+    let headers = missing.headers_mut();
+    headers.insert(header::ACCEPT, "text/html".parse().expect("a header value"));
+    headers.insert(header::ACCEPT_LANGUAGE, "fr".parse().expect("a header value"));
+    let answer = site.send(missing).await;
+    assert_eq!(answer.status, StatusCode::NOT_FOUND);
+    let sentence = "Ce message n’existe pas. Il a peut-être été supprimé.";
+    let page = Html::parse_document(answer.text());
+    assert_eq!(one(&page, "html").attr("lang"), Some("fr"));
+    assert!(words(one(&page, "main")).contains(sentence), "{}", answer.text());
+    let script = one(&page, "body").attr("data-words").expect("the script's words");
+    let script: serde_json::Value = serde_json::from_str(script).expect("JSON");
+    assert_eq!(script["errors"]["job_not_found"], sentence);
 }
 
 #[tokio::test]

@@ -1,22 +1,17 @@
 //! `mega-pipeline serve`: the page, the API and the worker.
 
-use std::path::{Path, PathBuf};
-
 use clap::Args;
 use tokio::net::TcpListener;
 
 use crate::error::AppError;
 use crate::jobs::{
-    EventHub, Janitor, JobStore, NewJob, Recovered, StageSet, StoreOptions, Workers,
+    EventHub, Janitor, JobStore, Recovered, StageSet, StoreOptions, Workers, submit_sample,
 };
 use crate::models::ModelStore;
 use crate::settings::Settings;
 use crate::stage;
 use crate::text::templates;
 use crate::web::{self, AppState, Choice, Models, OfferedVoice, WebConfig};
-
-/// The bundled spoken prompt, so that a first start has something to show.
-const SAMPLE: &[u8] = include_bytes!("../../samples/prompt.flac");
 
 /// Arguments of `serve`.
 #[derive(Debug, Default, Args)]
@@ -59,7 +54,7 @@ async fn serve(args: &ServeArgs, settings: &Settings) -> Result<(), AppError> {
         tracing::info!(?recovered, "put right what the last run left half done");
     }
     if args.sample && store.list(None, 1).await?.is_empty() {
-        submit_sample(&store, settings).await?;
+        submit_sample(&store, settings.defaults.clone()).await?;
     }
     let workers = Workers::start(&store, stages)?;
     let _janitor = Janitor::start(store.clone(), settings.retention);
@@ -118,24 +113,6 @@ fn voices(models: &ModelStore) -> Vec<OfferedVoice> {
     let offered =
         |(language, value, title)| OfferedVoice { language, choice: Choice { value, title } };
     stage::voices(models).into_iter().map(offered).collect()
-}
-
-async fn submit_sample(store: &JobStore, settings: &Settings) -> Result<(), AppError> {
-    let path: PathBuf = store.incoming_dir().join("sample.flac");
-    write(&path, SAMPLE).await?;
-    let sample = NewJob {
-        prompt_name: Some("sample prompt".to_owned()),
-        prompt_type: "audio/flac".to_owned(),
-        prompt_extension: "flac",
-        prompt_ms: None,
-        options: settings.defaults.clone(),
-    };
-    store.submit(sample, &path).await?;
-    Ok(())
-}
-
-async fn write(path: &Path, bytes: &[u8]) -> Result<(), AppError> {
-    tokio::fs::write(path, bytes).await.map_err(AppError::io(path))
 }
 
 /// Ends when the process is asked to stop, by Ctrl-C or by its supervisor.

@@ -14,6 +14,7 @@ mod fault;
 mod janitor;
 mod readiness;
 mod recovery;
+mod sample;
 mod store;
 mod types;
 mod worker;
@@ -25,6 +26,7 @@ pub use events::{EventHub, JobEvent, JobEventKind, LiveProgress};
 pub use janitor::Janitor;
 pub use readiness::Readiness;
 pub use recovery::Recovered;
+pub use sample::submit_sample;
 pub use store::{Claim, FreeSpace, JobStore, Retention, Run, StoreOptions};
 pub use types::{
     ArtifactRow, Job, JobCounts, JobFailure, JobId, JobState, NewJob, RunFailure, StageRun, Version,

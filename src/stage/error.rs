@@ -32,6 +32,20 @@ pub enum ErrorCode {
 }
 
 impl ErrorCode {
+    /// Every code.
+    pub const ALL: [Self; 10] = [
+        Self::NoSpeech,
+        Self::UnreadableAudio,
+        Self::TooLong,
+        Self::ModelMissing,
+        Self::UnsupportedLanguage,
+        Self::OutOfMemory,
+        Self::DiskFull,
+        Self::RemoteUnreachable,
+        Self::Canceled,
+        Self::Internal,
+    ];
+
     /// The code as it stands in the database and in JSON, such as `no_speech`.
     #[must_use]
     pub const fn as_str(self) -> &'static str {

@@ -131,11 +131,17 @@ impl WebError {
         response
     }
 
-    /// The error as a document, for somebody who uses the page without JavaScript.
+    /// The error for somebody who reads it as a page; [`write_pages`] puts it into words.
     pub fn into_page(self) -> Response {
+        let mut response = self.status.into_response();
+        response.extensions_mut().insert(self);
+        response
+    }
+
+    fn page(self, w: &'static Words) -> Response {
         self.log();
-        let page =
-            ErrorPage { w: Words::of("en"), status: self.status.as_u16(), message: &self.message };
+        let message = w.error(self.code, &self.message);
+        let page = ErrorPage { w, status: self.status.as_u16(), message };
         let response = match page.render() {
             Ok(html) => (self.status, Html(html)).into_response(),
             Err(error) => {
@@ -212,6 +218,15 @@ pub(super) fn wants_page(headers: &HeaderMap) -> bool {
         .get(header::ACCEPT)
         .and_then(|accept| accept.to_str().ok())
         .is_some_and(|accept| accept.contains("text/html"))
+}
+
+/// Writes the pages of errors in the reader's language, which only the request tells.
+pub(super) async fn write_pages(w: &'static Words, request: Request, next: Next) -> Response {
+    let mut response = next.run(request).await;
+    match response.extensions_mut().remove::<WebError>() {
+        Some(error) => error.page(w),
+        None => response,
+    }
 }
 
 /// Answers every path that no route knows.

@@ -30,6 +30,7 @@ pub fn router(state: AppState) -> Router {
         .layer(DefaultBodyLimit::max(largest_body));
     let routes = Router::new()
         .route("/", get(page::home::show))
+        .route("/sample", post(page::actions::sample))
         .route("/jobs/{id}", get(page::job::show))
         .route("/jobs/{id}/row", get(page::job_row::show))
         .route("/jobs/{id}/waveform/{part}", get(page::waveform::show))
@@ -47,6 +48,7 @@ pub fn router(state: AppState) -> Router {
         .nest("/api/v1/jobs", jobs)
         .fallback(error::no_such_path)
         .layer(middleware::from_fn(error::explain_method))
+        .layer(middleware::from_fn(error::write_pages))
         .with_state(state);
     let trace = TraceLayer::new_for_http()
         .make_span_with(|request: &Request| {

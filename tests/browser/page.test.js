@@ -76,6 +76,7 @@ async function finished(page) {
 test("a recording from the microphone fills six cells, and they can be played", async () => {
   const { page, row, close } = await open();
   await page.getByText("Nothing here yet").waitFor();
+  await page.getByRole("button", { name: "Try the bundled sample" }).waitFor();
   await page.screenshot({ path: path.join(SCREENSHOTS, "empty.png") });
 
   await page.getByRole("button", { name: "Record a prompt" }).click();
@@ -158,6 +159,7 @@ test("without JavaScript the form still sends", async () => {
   await page.getByRole("button", { name: "Send", exact: true }).click();
   await page.waitForURL(`${address}/`);
   assert.equal(await row.count(), before + 1);
+  assert.equal(await page.locator(".needs-script:visible").count(), 0, "what needs a script is shown");
   await close();
 });
 
@@ -305,6 +307,32 @@ function openByName(name, options) {
 }
 
 for (const name of Object.keys(PAGES)) {
+  test(`nothing on the page ${name} moves once it is drawn`, async () => {
+    const { page, close } = await openByName(name);
+    const moved = await page.evaluate(
+      () =>
+        new Promise((resolve) => {
+          let moved = 0;
+          const count = (entries) => {
+            for (const { value, sources } of entries) {
+              // What stands inside the browser's own player has no node here.
+              if (sources.some(({ node }) => node)) moved += value;
+            }
+          };
+          const observer = new PerformanceObserver((list) => count(list.getEntries()));
+          observer.observe({ type: "layout-shift", buffered: true });
+          // Two frames: what the scripts have changed is drawn, and measured.
+          requestAnimationFrame(() =>
+            requestAnimationFrame(() => {
+              count(observer.takeRecords());
+              resolve(moved);
+            }),
+          );
+        }),
+    );
+    assert.equal(moved, 0);
+    await close();
+  });
   for (const colorScheme of ["light", "dark"]) {
     test(`the page ${name} in ${colorScheme} has no barrier that axe finds`, async () => {
       const { page, close } = await openByName(name, { colorScheme });

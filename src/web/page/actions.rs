@@ -12,8 +12,14 @@ use super::super::api::find_job;
 use super::super::error::{WebError, wants_page};
 use super::super::options::{self, Wanted};
 use super::super::state::AppState;
-use crate::jobs::JobId;
+use crate::jobs::{JobId, submit_sample};
 use crate::stage::StageKind;
+
+/// `POST /sample`: queues the bundled prompt.
+pub(in crate::web) async fn sample(State(state): State<AppState>, headers: HeaderMap) -> Response {
+    let queued = submit_sample(&state.store, state.config.defaults.clone()).await;
+    lead_on(&headers, queued.map(|_| "/".to_owned()).map_err(WebError::from))
+}
 
 /// `POST /jobs/{id}/cancel`.
 pub(in crate::web) async fn cancel(

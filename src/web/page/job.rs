@@ -172,7 +172,7 @@ fn figures(w: &Words, run: &StageRun, hashes: &[(String, String)]) -> Figures {
         stage: run.stage,
         index: run.stage as usize,
         state: run.state,
-        error: run.error.as_ref().map(|error| error.message.clone()),
+        error: run.error.as_ref().map(|it| w.error(it.code.as_str(), &it.message).to_owned()),
         queue: time(|timing| timing.queue_ms),
         load: time(|timing| timing.load_ms),
         run: time(|timing| timing.run_ms),

@@ -178,7 +178,8 @@ async fn body(
             }
         }
         Some(JobState::Failed) => {
-            let said = job.error.as_ref().map(|error| error.message.clone());
+            let said =
+                job.error.as_ref().map(|it| w.error(it.code.as_str(), &it.message).to_owned());
             Body::Failed { message: said.unwrap_or_else(|| w.stage_failed.to_owned()) }
         }
         Some(JobState::Running) => {

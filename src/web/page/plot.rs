@@ -104,7 +104,7 @@ mod tests {
 
     #[test]
     fn the_longest_run_is_as_high_as_the_drawing() {
-        let svg = course(StageKind::GenerateText, &[50, 100], Words::of("en"));
+        let svg = course(StageKind::GenerateText, &[50, 100], Words::accepted("en"));
         assert!(svg.contains("y=\"50.0\"") && svg.contains("y=\"0.0\""), "{svg}");
     }
 }

@@ -42,6 +42,7 @@ pub(super) const WORDS: Words = Words {
     older_prompts: "Older prompts",
     table_caption: "Prompts and what became of them, newest first",
     empty: "Nothing here yet. Click the mic, say a sentence or two, and watch the row fill.",
+    try_sample: "Try the bundled sample",
     nothing_found: "Nothing holds these words.",
 
     audio_prompt: "Audio Prompt",
@@ -124,6 +125,8 @@ pub(super) const WORDS: Words = Words {
     error_back: "Back to the page",
 
     templates: &[],
+    roles: &[],
+    errors: &[],
     own_language_names: false,
     script: ScriptWords {
         unreachable: "The server cannot be reached. Is it still running?",

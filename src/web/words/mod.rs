@@ -7,6 +7,7 @@ mod en;
 mod fr;
 
 use std::borrow::Borrow;
+use std::collections::BTreeMap;
 use std::convert::Infallible;
 
 use axum::extract::FromRequestParts;
@@ -61,6 +62,7 @@ pub(super) struct Words {
     pub older_prompts: &'static str,
     pub table_caption: &'static str,
     pub empty: &'static str,
+    pub try_sample: &'static str,
     pub nothing_found: &'static str,
 
     pub audio_prompt: &'static str,
@@ -142,6 +144,10 @@ pub(super) struct Words {
 
     /// Names of the prompt templates; one that is missing keeps its own.
     pub templates: &'static [(&'static str, &'static str)],
+    /// What the roles of models do; one that is missing keeps the manifest's words.
+    pub roles: &'static [(&'static str, &'static str)],
+    /// What an error's code means; one that is missing keeps the error's own sentence.
+    pub errors: &'static [(&'static str, &'static str)],
     /// Names of the languages that are not English: those of their speakers.
     pub own_language_names: bool,
     pub script: ScriptWords,
@@ -198,11 +204,6 @@ impl Words {
         wanted.into_iter().find_map(|(_, tag)| known(tag)).unwrap_or(&en::WORDS)
     }
 
-    /// The texts of the language with this tag, or English.
-    pub fn of(tag: &str) -> &'static Self {
-        Self::accepted(tag)
-    }
-
     pub fn heading(&self, stage: impl Borrow<StageKind>) -> &'static str {
         self.headings[*stage.borrow() as usize]
     }
@@ -227,15 +228,39 @@ impl Words {
 
     /// The name of a prompt template.
     pub fn template(&self, choice: &Choice) -> String {
-        let known = self.templates.iter().find(|(name, _)| *name == choice.value);
-        known.map_or_else(|| choice.title.clone(), |(_, title)| (*title).to_owned())
+        find(self.templates, &choice.value).unwrap_or(&choice.title).to_owned()
+    }
+
+    /// What a role of models does; `title` says it in English.
+    pub fn role<'a>(&self, name: &str, title: &'a str) -> &'a str {
+        find(self.roles, name).unwrap_or(title)
+    }
+
+    /// What went wrong; `message` says it in English, and more exactly.
+    pub fn error<'a>(&self, code: &str, message: &'a str) -> &'a str {
+        find(self.errors, code).unwrap_or(message)
     }
 
     /// What the script says, as JSON.
     pub fn for_script(&self) -> String {
+        let script =
+            ForScript { words: &self.script, errors: self.errors.iter().copied().collect() };
         // It has only strings.
-        serde_json::to_string(&self.script).unwrap_or_default()
+        serde_json::to_string(&script).unwrap_or_default()
     }
+}
+
+/// [`Words::for_script`].
+#[derive(Serialize)]
+struct ForScript<'a> {
+    #[serde(flatten)]
+    words: &'a ScriptWords,
+    /// By code.
+    errors: BTreeMap<&'a str, &'a str>,
+}
+
+fn find(table: &[(&str, &'static str)], name: &str) -> Option<&'static str> {
+    table.iter().find(|(known, _)| *known == name).map(|(_, text)| *text)
 }
 
 impl<S: Sync> FromRequestParts<S> for &'static Words {
@@ -250,6 +275,7 @@ impl<S: Sync> FromRequestParts<S> for &'static Words {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::stage::ErrorCode;
 
     #[test]
     fn the_language_is_the_best_one_that_the_browser_asks_for() {
@@ -259,5 +285,12 @@ mod tests {
         assert_eq!(tag("fr;q=0,en"), "en");
         assert_eq!(tag("de"), "en");
         assert_eq!(tag(""), "en");
+    }
+
+    #[test]
+    fn french_has_a_sentence_for_every_failure_of_a_stage() {
+        for code in ErrorCode::ALL {
+            assert_ne!(fr::WORDS.error(code.as_str(), "English"), "English", "{}", code.as_str());
+        }
     }
 }
