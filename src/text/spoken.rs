@@ -1,6 +1,13 @@
-//! Text made ready to be spoken: marks that would be misread are put right.
+//! Text made ready to be spoken: what is written short is said in full, and marks that
+//! would be misread are put right.
 //!
 //! Called by `engine::phonemes` before the phonemiser reads a sentence.
+
+mod en;
+mod fr;
+mod markup;
+mod numbers;
+mod rules;
 
 /// Abbreviations whose full stop must not end a clause, with the word to say where
 /// the phonemiser does not know it. Written without the stop; `.` inside is kept.
@@ -54,13 +61,20 @@ const ABBREVIATIONS: [(&str, &[(&str, &str)]); 3] = [
 
 /// `text` on one line, for a voice of `language` (a tag such as `fr` or `en-us`).
 ///
-/// Stops of abbreviations and initials inside the sentence go, since they would be
-/// heard as the end of it; a dash between spaces becomes `—`, since a hyphen would
-/// not be heard at all; control characters go.
+/// Markdown, emoji and control characters go. In English and French, numbers, dates, times,
+/// amounts, units, addresses and common abbreviations are put into words; other languages
+/// leave them to the phonemiser. Stops of abbreviations and initials inside the sentence go,
+/// since they would be heard as the end of it; a dash between spaces becomes `—`, since a
+/// hyphen would not be heard at all.
 pub fn prepare(text: &str, language: &str) -> String {
-    let clean: String = text.chars().map(|c| if c.is_control() { ' ' } else { c }).collect();
-    let words: Vec<&str> = clean.split_whitespace().collect();
     let primary = language.split('-').next().unwrap_or_default();
+    let plain = markup::plain(text);
+    let clean = match primary {
+        "en" => en::say(&plain),
+        "fr" => fr::say(&plain),
+        _ => plain,
+    };
+    let words: Vec<&str> = clean.split_whitespace().collect();
     let table = ABBREVIATIONS.iter().find(|(tag, _)| *tag == primary).map_or(&[][..], |t| t.1);
     let mut out = String::with_capacity(clean.len());
     for (index, word) in words.iter().enumerate() {
@@ -111,7 +125,7 @@ mod tests {
     fn stops_inside_a_sentence_go_and_the_last_one_stays() {
         assert_eq!(
             prepare("Dr. James T. Kirk of the U.S. Army, e.g. Mr. Spock Jr.", "en-us"),
-            "Doctor James T Kirk of the U.S Army, e.g Mister Spock Jr."
+            "Doctor James T Kirk of the U.S Army, for example Mister Spock Jr."
         );
         assert_eq!(prepare("He left. She stayed.", "en-us"), "He left. She stayed.");
     }
