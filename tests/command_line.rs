@@ -172,3 +172,39 @@ fn a_reader_that_has_seen_enough_ends_the_program_quietly() {
     // SIGPIPE, as every other program ends there.
     assert_eq!(output.status.signal(), Some(13));
 }
+
+#[test]
+fn the_voices_are_listed_with_all_that_a_choice_needs() {
+    let dir = tempfile::tempdir().unwrap();
+    let plain = stdout(&run(mega(dir.path()).arg("voices")));
+    let line = |id: &str| plain.lines().find(|line| line.contains(id)).map(ToOwned::to_owned);
+    let siwis = line("kokoro-voice-ff_siwis").expect("it is in the catalogue");
+    for part in ["fr", "Kokoro", "24000 Hz", "Apache-2.0", "French"] {
+        assert!(siwis.contains(part), "{siwis}");
+    }
+    let only = run(mega(dir.path()).args(["voices", "pt", "--json"]));
+    let voices: serde_json::Value = serde_json::from_slice(&only.stdout).unwrap();
+    let voices = voices.as_array().expect("a list");
+    assert!(
+        voices.len() >= 2 && voices.iter().all(|voice| voice["language"] == "pt"),
+        "{voices:?}"
+    );
+    let unknown = run(mega(dir.path()).args(["voices", "xx"]));
+    assert_eq!(unknown.status.code(), Some(1));
+    assert!(stderr(&unknown).contains("en, es, fr"), "{}", stderr(&unknown));
+}
+
+#[test]
+fn voices_and_instruction_of_a_run_are_what_was_typed() {
+    let dir = tempfile::tempdir().unwrap();
+    let output = run(mega(dir.path())
+        .args(["run", SAMPLE, "--stub", "--json", "--voice-en", "a"])
+        .args(["--voice", "b", "--instruction", "Answer as a pirate would."]));
+    assert!(output.status.success(), "{}", stderr(&output));
+    let report: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
+    assert_eq!(report["options"]["voice_en"], "a");
+    assert_eq!(report["options"]["voice"], "b");
+    assert_eq!(report["options"]["instruction"], "Answer as a pirate would.");
+    let both = ["run", SAMPLE, "--stub", "--template", "free", "--instruction", "x"];
+    assert_eq!(run(mega(dir.path()).args(both)).status.code(), Some(2));
+}

@@ -4,11 +4,12 @@ mod support;
 
 use std::time::Instant;
 
-use mega_pipeline::audio::Audio;
+use mega_pipeline::audio::{self, Audio};
 use mega_pipeline::engine::kokoro::{Kokoro, KokoroModel};
 use mega_pipeline::engine::phonemes::{self, TIE};
 use mega_pipeline::engine::vad::Vad;
 use mega_pipeline::engine::{Cancel, EngineError, Hardware, Voice};
+use support::process::{mega, run};
 use support::voices::{kokoro, piper};
 use support::{model_file, models_dir, start_speech};
 
@@ -246,4 +247,21 @@ fn another_sample_rate_is_refused() {
     let audio = Audio { sample_rate: 44_100, samples: vec![0.0; 1000] };
     let error = vad().speech(&audio, &Cancel::default()).expect_err("the model knows 16 kHz only");
     assert!(error.to_string().contains("44100 Hz instead of 16000 Hz"), "{error}");
+}
+
+#[test]
+fn a_voice_can_be_heard_from_the_command_line() {
+    let dir = tempfile::tempdir().expect("a temporary folder");
+    for (which, text, rate) in [
+        ("fr", "Le train part à douze heures.", 24_000),
+        ("piper-en_US-joe-medium", "The train leaves at noon.", 22_050),
+    ] {
+        let path = dir.path().join("said.wav");
+        let output =
+            run(mega(dir.path()).args(["voices", which, "--say", text, "--out", "said.wav"]));
+        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+        let said = audio::read_wav(&path).expect("a WAV file");
+        assert_eq!(said.sample_rate, rate);
+        assert!((1_000..4_000).contains(&said.duration_ms()), "{} ms", said.duration_ms());
+    }
 }

@@ -11,6 +11,7 @@ mod progress;
 mod record;
 mod run;
 mod serve;
+mod voices;
 
 use std::path::PathBuf;
 
@@ -82,6 +83,8 @@ enum Command {
     Record(record::RecordArgs),
     /// List, pull, verify or remove weights
     Models(models::ModelsArgs),
+    /// List the voices, or hear one
+    Voices(voices::VoicesArgs),
     /// Check everything that can go wrong, and say how to mend it
     Doctor(doctor::DoctorArgs),
     /// Print every setting, its value, and where it came from
@@ -116,6 +119,7 @@ pub fn run(cli: Cli) -> Result<(), AppError> {
         Command::Run(args) => run::run(&args, &settings),
         Command::Record(args) => record::run(&args, &settings),
         Command::Models(args) => run_models(args, &settings),
+        Command::Voices(args) => voices::run(&args, &settings),
         Command::Doctor(args) => doctor::run(&args, &settings),
         Command::Config(args) => config::run(&args, &config),
         Command::Bench(args) => bench::run(&args, &settings),

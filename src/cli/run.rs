@@ -42,6 +42,15 @@ pub struct HowArgs {
     /// Prompt template, such as continue or podcast
     #[arg(long, value_name = "NAME")]
     template: Option<String>,
+    /// In your own words what to write, instead of a template
+    #[arg(long, value_name = "TEXT", conflicts_with = "template")]
+    instruction: Option<String>,
+    /// Voice for the English text; `mega-pipeline voices en` lists them
+    #[arg(long, value_name = "ID")]
+    voice_en: Option<String>,
+    /// Voice for the translation; `mega-pipeline voices` lists them
+    #[arg(long, value_name = "ID")]
+    voice: Option<String>,
     /// Play the results at the end
     #[arg(long)]
     play: bool,
@@ -155,6 +164,15 @@ impl HowArgs {
             })?;
             options.template.clone_from(name);
             options.max_tokens = template.max_tokens;
+        }
+        for (wanted, option) in [
+            (&self.instruction, &mut options.instruction),
+            (&self.voice_en, &mut options.voice_en),
+            (&self.voice, &mut options.voice),
+        ] {
+            if let Some(wanted) = wanted {
+                option.clone_from(wanted);
+            }
         }
         Ok(options)
     }

@@ -101,7 +101,7 @@ fn offer(args: &ServeArgs, settings: &Settings, models: &ModelStore) -> WebConfi
         defaults: settings.defaults.clone(),
         targets,
         templates,
-        voices: if args.stub { Vec::new() } else { voices(models) },
+        voices: if args.stub { Vec::new() } else { voices(settings, models) },
         max_upload_bytes: settings.max_upload_bytes,
         models: (!args.stub)
             .then(|| Models { store: models.clone(), picks: settings.models.clone() }),
@@ -109,10 +109,15 @@ fn offer(args: &ServeArgs, settings: &Settings, models: &ModelStore) -> WebConfi
     }
 }
 
-fn voices(models: &ModelStore) -> Vec<OfferedVoice> {
-    let offered =
-        |(language, value, title)| OfferedVoice { language, choice: Choice { value, title } };
-    stage::voices(models).into_iter().map(offered).collect()
+fn voices(settings: &Settings, models: &ModelStore) -> Vec<OfferedVoice> {
+    stage::voices(models, &settings.models)
+        .into_iter()
+        .filter(|voice| voice.installed)
+        .map(|voice| OfferedVoice {
+            language: voice.language.tag.to_owned(),
+            choice: Choice { value: voice.model.id.clone(), title: voice.model.title.clone() },
+        })
+        .collect()
 }
 
 /// Ends when the process is asked to stop, by Ctrl-C or by its supervisor.

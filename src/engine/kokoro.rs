@@ -17,7 +17,7 @@ use super::{EngineError, Hardware, Voice, onnx, phonemes, voice};
 use crate::audio::speech;
 
 /// Samples per second of the model's output.
-const SAMPLE_RATE: u32 = 24_000;
+pub const SAMPLE_RATE: u32 = 24_000;
 /// Most tokens that the model takes at once, the pad at either end not counted.
 const MAX_TOKENS: usize = 510;
 /// Numbers in one style vector.

@@ -68,6 +68,13 @@ impl Voice for Piper {
     }
 }
 
+/// Samples per second of the voice with this `config`, if it can be read.
+#[must_use]
+pub fn sample_rate(config: &Path) -> Option<u32> {
+    let parsed = parse_config(&fs::read_to_string(config).ok()?).ok()?;
+    Some(parsed.audio.sample_rate)
+}
+
 /// Reads a voice's configuration. Some voices with one speaker leave out the list
 /// of speakers, which piper-rs insists on.
 fn parse_config(json: &str) -> serde_json::Result<ModelConfig> {

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Instant;
 
-use super::{ErrorCode, StageError};
+use super::{ErrorCode, StageError, voices};
 use crate::engine::firefox::Firefox;
 use crate::engine::kokoro::{Kokoro, KokoroModel};
 use crate::engine::llm::{Llm, LlmTranslator};
@@ -133,7 +133,7 @@ impl Engines {
         let found = if pick.is_empty() {
             self.resolve_language("voice-", tag)?
         } else {
-            self.store.resolve(&voice_role(tag), Some(pick))?
+            self.store.resolve(&voices::role(tag), Some(pick))?
         };
         self.open_onnx()?;
         phonemes::init(&self.resolve("phonemes")?.dir)?;
@@ -233,25 +233,6 @@ pub fn targets(store: &ModelStore) -> Vec<&'static language::Language> {
         .filter(|language| installed(format!("translation-en-{}", language.tag)))
         .filter(|language| installed(format!("voice-{}", language.tag)))
         .collect()
-}
-
-/// Voices that are installed: language, model id, and name for a person.
-#[must_use]
-pub fn voices(store: &ModelStore) -> Vec<(String, String, String)> {
-    let manifest = store.manifest();
-    let mut voices = Vec::new();
-    for language in language::LANGUAGES {
-        let Ok(role) = manifest.role(&voice_role(language.tag)) else { continue };
-        let models = role.candidates.iter().filter_map(|it| manifest.model(&it.model).ok());
-        for model in models.filter(|model| store.is_installed(&model.id)) {
-            voices.push((language.tag.to_owned(), model.id.clone(), model.title.clone()));
-        }
-    }
-    voices
-}
-
-fn voice_role(tag: &str) -> String {
-    format!("voice-{tag}")
 }
 
 fn unknown_language(tag: &str) -> StageError {

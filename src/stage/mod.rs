@@ -11,15 +11,17 @@ mod speak;
 pub mod stub;
 mod transcribe_audio;
 mod translate_text;
+mod voices;
 
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex};
 
 use serde::{Deserialize, Serialize};
 
-pub use engines::{targets, voices};
+pub use engines::targets;
 pub use error::{ErrorCode, StageError};
 pub use kind::StageKind;
+pub use voices::{VoiceInfo, voices};
 
 use crate::audio::{Audio, DecodeLimits};
 use crate::engine::Control;

@@ -143,9 +143,17 @@ pub(super) const WORDS: Words = Words {
         ("text-generation", "poursuit le message"),
         ("translation-en-fr", "traduit de l’anglais en français"),
         ("translation-en-pt", "traduit de l’anglais en portugais"),
+        ("translation-en-es", "traduit de l’anglais en espagnol"),
+        ("translation-en-it", "traduit de l’anglais en italien"),
+        ("translation-en-hi", "traduit de l’anglais en hindi"),
         ("voice-en", "parle anglais"),
         ("voice-fr", "parle français"),
         ("voice-pt", "parle portugais"),
+        ("voice-es", "parle espagnol"),
+        ("voice-it", "parle italien"),
+        ("voice-hi", "parle hindi"),
+        ("onnx-runtime", "la bibliothèque qui fait tourner les voix"),
+        ("phonemes", "données de prononciation pour les voix"),
     ],
     errors: &[
         // Stages.
