@@ -1,9 +1,15 @@
 //! Promise: a Marian model in the layout of Helsinki-NLP computes what the
 //! library transformers computes, token for token, from either weight format.
 //!
-//! The model is tests/fixtures/marian-tiny, made by make_marian_tiny.py.
+//! The small model is tests/fixtures/marian-tiny, made by make_marian_tiny.py; the one in full
+//! size is made here as tests/golden/make_marian_golden.py makes it. What the reference computes
+//! with both is in tests/golden/marian.json.
 
+use std::collections::HashMap;
+use std::fs;
 use std::path::{Path, PathBuf};
+
+use candle_core::{Device, Tensor};
 
 use mega_pipeline::engine::marian::Marian;
 use mega_pipeline::engine::{Cancel, Control, EngineError, Hardware, Translator};
@@ -23,22 +29,103 @@ struct Expected {
     encoder: Option<Vec<Vec<f32>>>,
 }
 
+/// What the reference made with one of the two models.
+#[derive(Deserialize)]
+struct Golden {
+    sources: Vec<Vec<u32>>,
+    searches: Vec<Searched>,
+    scores: Vec<Scored>,
+}
+
+/// The translations of a model's `sources` with the settings `search`.
+#[derive(Deserialize)]
+struct Searched {
+    search: serde_json::Map<String, serde_json::Value>,
+    found: Vec<Vec<u32>>,
+}
+
+/// Scores of every `every`th token of the vocabulary after each of the tokens `made`.
+#[derive(Deserialize)]
+struct Scored {
+    source: Vec<u32>,
+    made: Vec<u32>,
+    every: usize,
+    scores: Vec<Vec<f32>>,
+}
+
+#[derive(Deserialize)]
+struct Tokenized {
+    text: String,
+    tokens: Vec<u32>,
+}
+
+fn golden<T: serde::de::DeserializeOwned>(part: &str) -> T {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/golden/marian.json");
+    let json = fs::read(path).expect("marian.json is committed");
+    let mut parts: HashMap<String, serde_json::Value> =
+        serde_json::from_slice(&json).expect("marian.json is what the script writes");
+    serde_json::from_value(parts.remove(part).expect("a part")).expect("the part's form")
+}
+
+/// Changes settings in `generation_config.json` of the model in `dir`.
+fn set(dir: &Path, settings: &serde_json::Map<String, serde_json::Value>) {
+    let path = dir.join("generation_config.json");
+    let json = fs::read(&path).expect("a configuration");
+    let mut config: serde_json::Map<String, serde_json::Value> =
+        serde_json::from_slice(&json).expect("JSON");
+    config.extend(settings.clone());
+    fs::write(&path, serde_json::to_vec(&config).expect("JSON")).expect("a changed copy");
+}
+
+/// Checks the searches, alone and all sentences together.
+fn searches_agree(dir: &Path, golden: &Golden) {
+    let path = dir.join("generation_config.json");
+    let published = fs::read(&path).expect("a configuration");
+    for Searched { search, found } in &golden.searches {
+        fs::write(&path, &published).expect("a copy");
+        set(dir, search);
+        let marian = Marian::load(dir, &CPU).expect("the model loads");
+        let sources: Vec<&[u32]> = golden.sources.iter().map(Vec::as_slice).collect();
+        let together = marian.generate(&sources, &Cancel::default()).expect("tokens");
+        for (at, wanted) in found.iter().enumerate() {
+            assert_eq!(&together[at], wanted, "sentence {at} with {search:?}");
+        }
+        let alone = marian.generate(&sources[..1], &Cancel::default()).expect("tokens");
+        assert_eq!(alone, together[..1], "alone with {search:?}");
+    }
+}
+
+fn scores_agree(dir: &Path, golden: &Golden) {
+    let marian = Marian::load(dir, &CPU).expect("the model loads");
+    for Scored { source, made, every, scores } in &golden.scores {
+        let computed = marian.scores(source, made).expect("scores");
+        assert_eq!(computed.len(), scores.len());
+        for (computed, wanted) in computed.iter().zip(scores) {
+            let computed: Vec<f32> = computed.iter().step_by(*every).copied().collect();
+            assert_eq!(computed.len(), wanted.len());
+            for (computed, wanted) in computed.iter().zip(wanted) {
+                assert!((computed - wanted).abs() < 1e-4, "{computed} for {wanted}");
+            }
+        }
+    }
+}
+
 fn fixture() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/marian-tiny")
 }
 
 fn expected() -> Vec<Expected> {
-    let json = std::fs::read(fixture().join("expected.json")).expect("expected.json is committed");
+    let json = fs::read(fixture().join("expected.json")).expect("expected.json is committed");
     serde_json::from_slice(&json).expect("expected.json is what the script writes")
 }
 
 /// A copy of the fixture without the files that `left_out` names.
 fn copy_without(left_out: &[&str]) -> TempDir {
     let copy = tempfile::tempdir().expect("a temporary folder");
-    for file in std::fs::read_dir(fixture()).expect("the fixture is committed") {
+    for file in fs::read_dir(fixture()).expect("the fixture is committed") {
         let file = file.expect("a readable folder");
         if !left_out.iter().any(|name| file.file_name() == *name) {
-            std::fs::copy(file.path(), copy.path().join(file.file_name())).expect("a copy");
+            fs::copy(file.path(), copy.path().join(file.file_name())).expect("a copy");
         }
     }
     copy
@@ -58,16 +145,38 @@ fn translate(marian: &mut Marian, sentences: &[String]) -> Vec<String> {
 }
 
 #[test]
-fn texts_become_the_tokens_of_the_reference() {
+fn five_hundred_texts_become_the_tokens_of_the_reference() {
     let [marian, _] = both_formats();
+    let texts: Vec<Tokenized> = golden("tokens");
+    assert_eq!(texts.len(), 500);
+    for Tokenized { text, tokens } in texts {
+        assert_eq!(marian.tokens(&text), tokens, "{text:?}");
+    }
     for Expected { text, tokens, .. } in expected() {
         assert_eq!(marian.tokens(&text), tokens, "{text:?}");
     }
 }
 
 #[test]
+fn scores_and_searches_are_those_of_the_reference() {
+    let folder = copy_without(&[]);
+    let golden: Golden = golden("tiny");
+    scores_agree(folder.path(), &golden);
+    searches_agree(folder.path(), &golden);
+}
+
+#[test]
+fn a_model_in_full_size_computes_what_the_reference_computes() {
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    full_size::write(folder.path());
+    let golden: Golden = golden("full");
+    scores_agree(folder.path(), &golden);
+    searches_agree(folder.path(), &golden);
+}
+
+#[test]
 fn the_encoder_computes_the_numbers_of_the_reference_from_both_formats() {
-    for mut marian in both_formats() {
+    for marian in both_formats() {
         let mut compared = 0;
         for Expected { text, tokens, encoder, .. } in expected() {
             let Some(wanted) = encoder else { continue };
@@ -83,10 +192,13 @@ fn the_encoder_computes_the_numbers_of_the_reference_from_both_formats() {
 }
 
 #[test]
-fn greedy_search_makes_the_tokens_of_the_reference_from_both_formats() {
-    for mut marian in both_formats() {
+fn greedy_search_makes_the_texts_of_the_reference_from_both_formats() {
+    for other in WEIGHTS {
+        let folder = copy_without(&[other]);
+        set(folder.path(), &serde_json::Map::from_iter([("num_beams".to_owned(), 1.into())]));
+        let marian = Marian::load(folder.path(), &CPU).expect("the fixture loads");
         for Expected { text, tokens, greedy, decoded, .. } in expected() {
-            let made = marian.generate(&tokens, &Cancel::default()).expect("tokens");
+            let made = marian.generate(&[&tokens], &Cancel::default()).expect("tokens").remove(0);
             assert_eq!(made, greedy, "{text:?}");
             assert_eq!(marian.text(&made), decoded, "{text:?}");
         }
@@ -117,11 +229,11 @@ fn a_text_beyond_the_window_and_one_without_words_come_back_one_for_one() {
 
 #[test]
 fn a_canceled_translation_stops() {
-    let [mut marian, _] = both_formats();
+    let [marian, _] = both_formats();
     let cancel = Cancel::default();
     cancel.cancel();
     let tokens = marian.tokens("A word.");
-    assert!(matches!(marian.generate(&tokens, &cancel), Err(EngineError::Canceled)));
+    assert!(matches!(marian.generate(&[&tokens], &cancel), Err(EngineError::Canceled)));
 }
 
 #[test]
@@ -143,9 +255,9 @@ fn a_damaged_file_is_an_error_and_not_a_crash() {
         let other_weights = if name == WEIGHTS[1] { WEIGHTS[0] } else { WEIGHTS[1] };
         let folder = copy_without(&[other_weights]);
         let path = folder.path().join(name);
-        let bytes = std::fs::read(&path).expect("a copy");
+        let bytes = fs::read(&path).expect("a copy");
         for damaged in [&bytes[..bytes.len() / 2], b"", b"\x00\xff\x10 noise"] {
-            std::fs::write(&path, damaged).expect("a damaged copy");
+            fs::write(&path, damaged).expect("a damaged copy");
             let error = Marian::load(folder.path(), &CPU).err();
             assert!(
                 matches!(error, Some(EngineError::Load { .. })),
@@ -163,16 +275,108 @@ fn a_network_that_would_be_computed_wrongly_is_refused() {
         ("add_final_layer_norm", "true"),
         ("share_encoder_decoder_embeddings", "false"),
         ("decoder_vocab_size", "100"),
-        ("encoder_attention_heads", "4"),
+        ("encoder_attention_heads", "3"),
+        ("decoder_attention_heads", "0"),
         ("vocab_size", "10"),
     ] {
         let folder = copy_without(&[]);
         let path = folder.path().join("config.json");
-        let json = std::fs::read_to_string(&path).expect("a copy");
+        let json = fs::read_to_string(&path).expect("a copy");
         let mut config: serde_json::Value = serde_json::from_str(&json).expect("JSON");
         config[key] = serde_json::from_str(value).expect("JSON");
-        std::fs::write(&path, config.to_string()).expect("a changed copy");
+        fs::write(&path, config.to_string()).expect("a changed copy");
         let error = Marian::load(folder.path(), &CPU).err();
         assert!(matches!(error, Some(EngineError::Load { .. })), "{key} = {value}: {error:?}");
+    }
+}
+
+/// A model with the shape of opus-mt-en-fr and weights made of a counter.
+mod full_size {
+    use super::{Device, HashMap, Path, Tensor, fixture, fs};
+
+    /// `weights` of make_marian_golden.py.
+    fn weights(name: &str, shape: &[usize], scale: f32) -> Tensor {
+        let seed = name
+            .bytes()
+            .fold(0_u32, |seed, byte| seed.wrapping_mul(31).wrapping_add(u32::from(byte)));
+        let count: usize = shape.iter().product();
+        let mut made = Vec::with_capacity(count);
+        for at in 0..count as u32 {
+            let mut x = at.wrapping_mul(2_654_435_761) ^ seed;
+            x ^= x >> 16;
+            x = x.wrapping_mul(0x85EB_CA6B);
+            x ^= x >> 13;
+            x = x.wrapping_mul(0xC2B2_AE35);
+            x ^= x >> 16;
+            let unit = (x >> 8) as f32 / (1 << 24) as f32;
+            made.push((unit * 2.0 - 1.0) * scale);
+        }
+        Tensor::from_vec(made, shape, &Device::Cpu).expect("as many numbers as the shape asks for")
+    }
+
+    /// `scale_of` of make_marian_golden.py.
+    fn scale_of(name: &str) -> f32 {
+        match name {
+            "model.shared.weight" => 0.08,
+            "final_logits_bias" => 0.5,
+            _ if name.ends_with("bias") => 0.02,
+            _ => 0.06,
+        }
+    }
+
+    /// Writes the files of the model into `dir`.
+    pub fn write(dir: &Path) {
+        const WIDTH: usize = 512;
+        const FFN: usize = 2048;
+        const VOCABULARY: usize = 59_514;
+        let mut tensors = HashMap::new();
+        let mut add = |name: String, shape: &[usize]| {
+            let mut made = weights(&name, shape, scale_of(&name));
+            if name.contains("layer_norm") && name.ends_with("weight") {
+                made = (made + 1.0).expect("a sum");
+            }
+            if name == "final_logits_bias" {
+                let first = weights(&name, shape, scale_of(&name)).to_vec2::<f32>().expect("2-D");
+                let mut row = first.into_iter().flatten().collect::<Vec<_>>();
+                row[0] += 5.5;
+                made = Tensor::from_vec(row, shape, &Device::Cpu).expect("the same shape");
+            }
+            tensors.insert(name, made);
+        };
+        add("model.shared.weight".into(), &[VOCABULARY, WIDTH]);
+        add("final_logits_bias".into(), &[1, VOCABULARY]);
+        for (stack, attentions) in
+            [("encoder", &["self_attn"][..]), ("decoder", &["self_attn", "encoder_attn"])]
+        {
+            for layer in 0..6 {
+                let layer = format!("model.{stack}.layers.{layer}");
+                for attention in attentions {
+                    for part in ["q_proj", "k_proj", "v_proj", "out_proj"] {
+                        add(format!("{layer}.{attention}.{part}.weight"), &[WIDTH, WIDTH]);
+                        add(format!("{layer}.{attention}.{part}.bias"), &[WIDTH]);
+                    }
+                    add(format!("{layer}.{attention}_layer_norm.weight"), &[WIDTH]);
+                    add(format!("{layer}.{attention}_layer_norm.bias"), &[WIDTH]);
+                }
+                add(format!("{layer}.fc1.weight"), &[FFN, WIDTH]);
+                add(format!("{layer}.fc1.bias"), &[FFN]);
+                add(format!("{layer}.fc2.weight"), &[WIDTH, FFN]);
+                add(format!("{layer}.fc2.bias"), &[WIDTH]);
+                add(format!("{layer}.final_layer_norm.weight"), &[WIDTH]);
+                add(format!("{layer}.final_layer_norm.bias"), &[WIDTH]);
+            }
+        }
+        candle_core::safetensors::save(&tensors, dir.join("model.safetensors")).expect("weights");
+        // Only token ids go in and out; any tokenizer will do.
+        for name in ["source.spm", "vocab.json"] {
+            fs::copy(fixture().join(name), dir.join(name)).expect("a copy");
+        }
+        let golden = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/golden");
+        fs::copy(golden.join("opus_mt_en_fr_config.json"), dir.join("config.json"))
+            .expect("a copy");
+        let generation = r#"{"bad_words_ids":[[59513]],"decoder_start_token_id":59513,
+            "eos_token_id":0,"forced_eos_token_id":0,"max_length":24,"num_beams":4,
+            "pad_token_id":59513,"renormalize_logits":true}"#;
+        fs::write(dir.join("generation_config.json"), generation).expect("a file");
     }
 }

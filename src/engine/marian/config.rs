@@ -5,13 +5,16 @@
 use std::path::Path;
 
 use candle_nn::Activation;
-use candle_transformers::models::marian;
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
 
 use super::MODEL;
-use super::search::Rules;
+use super::network::{Shape, Stack};
+use super::search::{EarlyStopping, Rules};
 use crate::engine::EngineError;
+
+/// Most hypotheses that are followed, whatever a file asks for.
+const MAX_BEAMS: usize = 32;
 
 /// `config.json`: the model's shape, and in older models how to search as well.
 #[derive(Deserialize)]
@@ -56,12 +59,30 @@ struct SearchFile {
     forced_eos_token_id: Option<u32>,
     max_length: Option<usize>,
     bad_words_ids: Option<Vec<Vec<u32>>>,
+    num_beams: Option<usize>,
+    length_penalty: Option<f32>,
+    early_stopping: Option<EarlyStoppingFile>,
+    renormalize_logits: Option<bool>,
+}
+
+/// `early_stopping`: a truth value or the word `never`.
+#[derive(Deserialize, Clone, Copy)]
+#[serde(untagged)]
+enum EarlyStoppingFile {
+    Flag(bool),
+    Word(Never),
+}
+
+#[derive(Deserialize, Clone, Copy)]
+#[serde(rename_all = "lowercase")]
+enum Never {
+    Never,
 }
 
 /// What the two files say.
 pub struct Published {
-    /// Shape of the network, for candle.
-    pub model: marian::Config,
+    /// Shape of the network.
+    pub model: Shape,
     /// How to choose tokens.
     pub rules: Rules,
 }
@@ -71,7 +92,7 @@ impl Published {
     ///
     /// # Errors
     /// `Missing`, or `Load` when a file is not what it should be or describes a
-    /// network that candle's Marian does not build.
+    /// network that is not built here.
     pub fn read(dir: &Path) -> Result<Self, EngineError> {
         let model: ModelFile = read_json(&dir.join("config.json"))?;
         let generation = dir.join("generation_config.json");
@@ -83,7 +104,7 @@ impl Published {
 }
 
 impl ModelFile {
-    /// Refuses what candle's Marian would compute wrongly without a word.
+    /// Refuses what would be computed wrongly without a word.
     fn check(&self) -> Result<(), EngineError> {
         let refuse = |detail: &str| Err(EngineError::load(MODEL, detail));
         let order = &self.order;
@@ -95,14 +116,10 @@ impl ModelFile {
         {
             return refuse("its two languages do not share one vocabulary");
         }
-        // candle builds the encoder with the decoder's number of heads.
-        if self.encoder_attention_heads != self.decoder_attention_heads {
-            return refuse("its encoder and decoder have different numbers of attention heads");
-        }
-        if self.decoder_attention_heads == 0
-            || !self.d_model.is_multiple_of(self.decoder_attention_heads)
-        {
-            return refuse("config.json: d_model is no multiple of decoder_attention_heads");
+        for heads in [self.encoder_attention_heads, self.decoder_attention_heads] {
+            if heads == 0 || !self.d_model.is_multiple_of(heads) {
+                return refuse("config.json: d_model is no multiple of the attention heads");
+            }
         }
         if self.max_position_embeddings < 2 {
             return refuse("config.json: max_position_embeddings leaves no room for a word");
@@ -129,28 +146,43 @@ impl ModelFile {
             .bad_words_ids
             .or(self.search.bad_words_ids)
             .unwrap_or_else(|| vec![vec![self.pad_token_id]]);
+        let early_stopping = match search.early_stopping.or(self.search.early_stopping) {
+            Some(EarlyStoppingFile::Flag(true)) => EarlyStopping::Yes,
+            Some(EarlyStoppingFile::Word(Never::Never)) => EarlyStopping::Never,
+            Some(EarlyStoppingFile::Flag(false)) | None => EarlyStopping::Heuristic,
+        };
+        let stack = |layers, heads, ffn| Stack { layers, heads, ffn };
         Published {
-            rules: Rules { start, eos: self.eos_token_id, forced_eos, max_length, bad_words },
-            model: marian::Config {
+            rules: Rules {
+                start,
+                eos: self.eos_token_id,
+                forced_eos,
+                max_length,
+                bad_words,
+                beams: search.num_beams.or(self.search.num_beams).unwrap_or(1).clamp(1, MAX_BEAMS),
+                length_penalty: search.length_penalty.or(self.search.length_penalty).unwrap_or(1.0),
+                early_stopping,
+                renormalize: search
+                    .renormalize_logits
+                    .or(self.search.renormalize_logits)
+                    .unwrap_or(false),
+            },
+            model: Shape {
                 vocab_size: self.vocab_size,
-                decoder_vocab_size: self.decoder_vocab_size,
-                max_position_embeddings: self.max_position_embeddings,
-                encoder_layers: self.encoder_layers,
-                encoder_ffn_dim: self.encoder_ffn_dim,
-                encoder_attention_heads: self.encoder_attention_heads,
-                decoder_layers: self.decoder_layers,
-                decoder_ffn_dim: self.decoder_ffn_dim,
-                decoder_attention_heads: self.decoder_attention_heads,
-                use_cache: true,
-                is_encoder_decoder: true,
-                activation_function: self.activation_function,
                 d_model: self.d_model,
-                decoder_start_token_id: start,
+                max_positions: self.max_position_embeddings,
+                encoder: stack(
+                    self.encoder_layers,
+                    self.encoder_attention_heads,
+                    self.encoder_ffn_dim,
+                ),
+                decoder: stack(
+                    self.decoder_layers,
+                    self.decoder_attention_heads,
+                    self.decoder_ffn_dim,
+                ),
+                activation: self.activation_function,
                 scale_embedding: self.scale_embedding,
-                pad_token_id: self.pad_token_id,
-                eos_token_id: self.eos_token_id,
-                forced_eos_token_id: forced_eos,
-                share_encoder_decoder_embeddings: self.share_encoder_decoder_embeddings,
             },
         }
     }

@@ -5,25 +5,22 @@
 //! `generation_config.json`, `source.spm`, `vocab.json`, and the weights as
 //! `model.safetensors` or `pytorch_model.bin`.
 //!
-//! The network is candle's `MTModel`, which needs care in four points. Its
-//! encoder keeps the keys of earlier sentences until the cache is reset. It has
-//! no mask for padding, so one sentence is translated at a time. It gives the
-//! encoder the decoder's number of heads, so models where these differ are
-//! refused. It computes the encoder's keys again for every token, which costs
-//! time but changes nothing.
+//! Sentences are translated in batches of like length, several hypotheses each, as
+//! `generation_config.json` says.
 
 mod config;
+mod network;
 mod search;
 mod tokenizer;
 
 use std::path::Path;
 
-use candle_core::{DType, Device, Tensor};
+use candle_core::{DType, Device};
 use candle_nn::VarBuilder;
-use candle_transformers::models::marian::MTModel;
 
 use self::config::Published;
-use self::search::{Rules, greedy};
+use self::network::{Network, SHARED};
+use self::search::{Rules, Search};
 use self::tokenizer::Tokenizer;
 use super::{Cancel, Control, EngineError, Hardware, Translator};
 use crate::text::window::windows;
@@ -31,15 +28,14 @@ use crate::text::window::windows;
 /// What the model is called in errors.
 const MODEL: &str = "The translation model";
 
-/// The matrix that embeds the tokens of both languages and scores them.
-const SHARED: &str = "model.shared.weight";
+/// Sentences translated at once. More bring no speed on two cores, and make cancellation wait.
+const BATCH: usize = 16;
 
 /// A loaded model for one pair of languages.
 pub struct Marian {
-    network: MTModel,
+    network: Network,
     tokenizer: Tokenizer,
     rules: Rules,
-    device: Device,
 }
 
 impl Marian {
@@ -56,8 +52,8 @@ impl Marian {
             Some(ordinal) => Device::new_cuda(ordinal).map_err(broken)?,
             None => Device::Cpu,
         };
-        let network = MTModel::new(&model, weights(dir, &device)?).map_err(broken)?;
-        Ok(Self { network, tokenizer, rules, device })
+        let network = Network::new(&model, &weights(dir, &device)?).map_err(broken)?;
+        Ok(Self { network, tokenizer, rules })
     }
 
     /// The tokens that the model reads for `text`, with the end token.
@@ -74,36 +70,74 @@ impl Marian {
     ///
     /// # Errors
     /// When a token is not the model's or there are more than it has positions.
-    pub fn encoder_states(&mut self, tokens: &[u32]) -> Result<Vec<Vec<f32>>, EngineError> {
-        self.encode(tokens)?.squeeze(0).and_then(|states| states.to_vec2()).map_err(failed)
+    pub fn encoder_states(&self, tokens: &[u32]) -> Result<Vec<Vec<f32>>, EngineError> {
+        let states = self.network.encode(&[tokens]).map_err(failed)?;
+        states.squeeze(0).and_then(|states| states.to_vec2()).map_err(failed)
     }
 
-    /// Translates tokens, as [`Marian::tokens`] makes them, to tokens of the
-    /// target language: start token first, end token last.
+    /// Scores (logits) of every token of the vocabulary after each of the tokens `made`, for
+    /// the translation of `tokens`.
+    ///
+    /// # Errors
+    /// As [`Marian::encoder_states`].
+    pub fn scores(&self, tokens: &[u32], made: &[u32]) -> Result<Vec<Vec<f32>>, EngineError> {
+        let scores = || -> candle_core::Result<Vec<Vec<f32>>> {
+            let states = self.network.encode(&[tokens])?;
+            let mut memory = self.network.remember(&states, &[tokens], 1)?;
+            let decode = |token| self.network.decode(&[token], &mut memory)?.squeeze(0)?.to_vec1();
+            made.iter().copied().map(decode).collect()
+        };
+        scores().map_err(failed)
+    }
+
+    /// Translates sentences, as [`Marian::tokens`] makes them, together: for each the tokens
+    /// of the target language, start token first, end token last.
     ///
     /// # Errors
     /// As [`Marian::encoder_states`]; `Canceled` within a token of `cancel`.
-    pub fn generate(&mut self, tokens: &[u32], cancel: &Cancel) -> Result<Vec<u32>, EngineError> {
-        let states = self.encode(tokens)?;
-        let Self { network, rules, device, .. } = self;
-        greedy(rules, |so_far| {
+    pub fn generate(
+        &self,
+        sentences: &[&[u32]],
+        cancel: &Cancel,
+    ) -> Result<Vec<Vec<u32>>, EngineError> {
+        if sentences.is_empty() {
+            return Ok(Vec::new());
+        }
+        let beams = self.rules.beams;
+        let states = self.network.encode(sentences).map_err(failed)?;
+        let mut memory = self.network.remember(&states, sentences, beams).map_err(failed)?;
+        let mut found = vec![Vec::new(); sentences.len()];
+        let mut searches: Vec<(usize, Search<'_>)> =
+            (0..sentences.len()).map(|at| (at, Search::new(&self.rules))).collect();
+        loop {
             cancel.check()?;
-            // The network remembers the tokens before the last one.
-            let (last, position) = (&so_far[so_far.len() - 1..], so_far.len() - 1);
-            Tensor::new(last, device)
-                .and_then(|token| network.decode(&token.unsqueeze(0)?, &states, position))
-                .and_then(|scores| scores.flatten_all()?.to_vec1())
-                .map_err(failed)
-        })
-    }
-
-    /// Runs the encoder, in the shape `[1, tokens, d_model]`, and forgets the
-    /// sentence before.
-    fn encode(&mut self, tokens: &[u32]) -> Result<Tensor, EngineError> {
-        self.network.reset_kv_cache();
-        Tensor::new(tokens, &self.device)
-            .and_then(|tokens| self.network.encoder().forward(&tokens.unsqueeze(0)?, 0))
-            .map_err(failed)
+            let last: Vec<u32> = searches.iter().flat_map(|(_, it)| it.last_tokens()).collect();
+            let scores = self.network.decode(&last, &mut memory);
+            let mut scores: Vec<Vec<f32>> =
+                scores.and_then(|scores| scores.to_vec2()).map_err(failed)?;
+            let mut parents = Vec::with_capacity(last.len());
+            let mut going_on = Vec::with_capacity(searches.len());
+            for (place, (at, mut search)) in searches.into_iter().enumerate() {
+                let first = place * beams;
+                let kept = search.step(&mut scores[first..first + beams]);
+                if search.is_over() {
+                    found[at] = search.into_tokens();
+                } else {
+                    parents.extend(kept.into_iter().map(|parent| first as u32 + parent));
+                    going_on.push((at, search));
+                }
+            }
+            let whole = parents.len() == last.len();
+            searches = going_on;
+            if searches.is_empty() {
+                break;
+            }
+            // Nothing moves in a greedy search until a sentence ends.
+            if beams > 1 || !whole {
+                memory.select(&parents, whole).map_err(failed)?;
+            }
+        }
+        Ok(found)
     }
 
     /// Most tokens translated at once. Half of what the model can make, because
@@ -121,22 +155,37 @@ impl Translator for Marian {
         sentences: &[String],
         control: &Control<'_>,
     ) -> Result<Vec<String>, EngineError> {
-        let mut translations = Vec::with_capacity(sentences.len());
-        for sentence in sentences {
+        let mut stretches = Vec::new();
+        // What is still to be done of each sentence.
+        let mut left = vec![0; sentences.len()];
+        let mut translations = sentences.to_vec();
+        for (index, sentence) in sentences.iter().enumerate() {
             control.cancel.check()?;
-            let stretches =
+            let parts =
                 windows(sentence, self.window(), |text| self.tokens(text).len().saturating_sub(1));
-            if stretches.is_empty() {
-                translations.push(sentence.clone());
-            } else {
-                let mut parts = Vec::with_capacity(stretches.len());
-                for stretch in stretches {
-                    let made = self.generate(&self.tokens(stretch), control.cancel)?;
-                    parts.push(self.text(&made));
-                }
-                translations.push(parts.join(" "));
+            left[index] = parts.len();
+            stretches.extend(parts.into_iter().map(|part| (index, self.tokens(part))));
+        }
+        // Those of like length together, so that little is computed on padding.
+        let mut order: Vec<usize> = (0..stretches.len()).collect();
+        order.sort_by_key(|&at| stretches[at].1.len());
+        let mut made = vec![String::new(); stretches.len()];
+        for batch in order.chunks(BATCH) {
+            let tokens: Vec<&[u32]> = batch.iter().map(|&at| stretches[at].1.as_slice()).collect();
+            for (&at, found) in batch.iter().zip(self.generate(&tokens, control.cancel)?) {
+                made[at] = self.text(&found);
+                left[stretches[at].0] -= 1;
             }
-            control.report(translations.len(), sentences.len());
+            control.report(left.iter().filter(|&&left| left == 0).count(), sentences.len());
+        }
+        let mut joined = vec![Vec::new(); sentences.len()];
+        for ((index, _), text) in stretches.iter().zip(made) {
+            joined[*index].push(text);
+        }
+        for (translation, parts) in translations.iter_mut().zip(joined) {
+            if !parts.is_empty() {
+                *translation = parts.join(" ");
+            }
         }
         Ok(translations)
     }
