@@ -10,8 +10,8 @@ use std::time::Duration;
 use crate::config::{Config, ConfigError, MODEL, ROLES};
 use crate::engine::Hardware;
 use crate::jobs::Retention;
-use crate::stage::JobOptions;
-use crate::text::templates;
+use crate::stage::{AUTO, JobOptions};
+use crate::text::{language, templates};
 
 /// How log lines look.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -160,6 +160,7 @@ fn hardware(config: &Config) -> Result<Hardware, ConfigError> {
 
 fn defaults(config: &Config) -> Result<JobOptions, ConfigError> {
     let options = JobOptions {
+        language: spoken(config)?,
         target: config.get("target").text.clone(),
         template: config.get("template").text.clone(),
         max_tokens: within(config, "max_tokens", 1, 32_768)?,
@@ -177,6 +178,15 @@ fn defaults(config: &Config) -> Result<JobOptions, ConfigError> {
         ));
     }
     Ok(options)
+}
+
+/// A language that can be named, or `auto`.
+fn spoken(config: &Config) -> Result<String, ConfigError> {
+    let text = &config.get("language").text;
+    if text == AUTO || language::language(text).is_some() {
+        return Ok(text.clone());
+    }
+    Err(bad(config, "language", "`auto` or a tag such as `en` or `fr` is expected"))
 }
 
 fn log_format(config: &Config) -> Result<LogFormat, ConfigError> {
@@ -224,6 +234,7 @@ mod tests {
             ("temperature", "-1", "from 0 to 5"),
             ("offline", "perhaps", "`true` or `false`"),
             ("template", "poem", "continue"),
+            ("language", "klingon", "`auto`"),
             ("log_format", "xml", "`human` or `json`"),
             ("gpu", "x", "CUDA"),
             ("data_dir", "", "folder"),

@@ -212,7 +212,7 @@ fn the_default_model_writes_what_llama_cpp_writes_and_serves_every_task() {
     greedy_text_follows_llama_cpp(&mut llm, golden);
 
     let template = templates::template("continue").expect("the default template");
-    let (system, user) = template.messages(CONTAINERS, "");
+    let (system, user) = template.messages(CONTAINERS, "en", "");
     let messages = [ChatMessage::system(system), ChatMessage::user(user)];
     let options = GenerateOptions {
         max_tokens: template.max_tokens as usize,

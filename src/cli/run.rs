@@ -36,6 +36,9 @@ pub struct HowArgs {
     /// Folder for the results [default: the recording's name with -mega]
     #[arg(long, value_name = "DIR")]
     pub out: Option<PathBuf>,
+    /// Language that is spoken, such as fr, or auto
+    #[arg(long, value_name = "TAG")]
+    language: Option<String>,
     /// Language to translate to, such as fr
     #[arg(long, value_name = "TAG")]
     target: Option<String>,
@@ -166,6 +169,7 @@ impl HowArgs {
             options.max_tokens = template.max_tokens;
         }
         for (wanted, option) in [
+            (&self.language, &mut options.language),
             (&self.instruction, &mut options.instruction),
             (&self.voice_en, &mut options.voice_en),
             (&self.voice, &mut options.voice),

@@ -9,7 +9,8 @@ use crate::jobs::{
 };
 use crate::models::ModelStore;
 use crate::settings::Settings;
-use crate::stage;
+use crate::stage::{self, AUTO};
+use crate::text::language::LANGUAGES;
 use crate::text::templates;
 use crate::web::{self, AppState, Choice, Models, OfferedVoice, WebConfig};
 
@@ -99,6 +100,7 @@ fn offer(args: &ServeArgs, settings: &Settings, models: &ModelStore) -> WebConfi
         templates::ALL.iter().map(|template| choice(template.name, template.title)).collect();
     WebConfig {
         defaults: settings.defaults.clone(),
+        spoken: spoken(args, settings, models),
         targets,
         templates,
         voices: if args.stub { Vec::new() } else { voices(settings, models) },
@@ -107,6 +109,21 @@ fn offer(args: &ServeArgs, settings: &Settings, models: &ModelStore) -> WebConfi
             .then(|| Models { store: models.clone(), picks: settings.models.clone() }),
         workers: settings.workers,
     }
+}
+
+/// The languages that a recording may be in: those that can be named, and `auto`, if the
+/// model knows more than English.
+fn spoken(args: &ServeArgs, settings: &Settings, models: &ModelStore) -> Vec<Choice> {
+    let pick = settings.models.get("speech-to-text").map(String::as_str);
+    let several = args.stub || stage::spoken(models, pick);
+    let auto = several.then(|| Choice { value: AUTO.to_owned(), title: "found out".to_owned() });
+    let languages = LANGUAGES.iter().filter(|language| several || language.tag == "en");
+    auto.into_iter()
+        .chain(languages.map(|language| Choice {
+            value: language.tag.to_owned(),
+            title: language.english_name.to_owned(),
+        }))
+        .collect()
 }
 
 fn voices(settings: &Settings, models: &ModelStore) -> Vec<OfferedVoice> {

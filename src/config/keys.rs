@@ -67,6 +67,9 @@ pub fn known_keys() -> Vec<Key> {
         Key::new("offline", "Never use the network, not even for `models pull`.", || {
             "false".to_owned()
         }),
+        Key::new("language", "Language that is spoken, or `auto`, when a job names none.", || {
+            JobOptions::default().language
+        }),
         Key::new("target", "Language to translate to when a job names none.", || {
             JobOptions::default().target
         }),

@@ -92,6 +92,12 @@ impl Whisper {
         Ok(Self { context, vocabulary, threads: hardware.threads.max(1) })
     }
 
+    /// Whether the model knows more than English.
+    #[must_use]
+    pub fn is_multilingual(&self) -> bool {
+        self.context.is_multilingual()
+    }
+
     /// Writes down what is said in `audio`, which must be mono at [`SPEECH_RATE`].
     ///
     /// `language` is the BCP 47 tag of what is spoken; `None` lets the model find

@@ -223,6 +223,14 @@ impl From<ModelsError> for StageError {
     }
 }
 
+/// Whether the model that is installed for speech, or picked by name, knows more languages
+/// than English.
+#[must_use]
+pub fn spoken(store: &ModelStore, pick: Option<&str>) -> bool {
+    let found = store.resolve("speech-to-text", pick);
+    found.is_ok_and(|found| found.model.languages.iter().any(|it| it == "multilingual"))
+}
+
 /// Languages that can be translated to and spoken with what is installed.
 #[must_use]
 pub fn targets(store: &ModelStore) -> Vec<&'static language::Language> {

@@ -50,7 +50,8 @@ impl Stage for GenerateText {
         let template = templates::template(name).ok_or_else(|| {
             StageError::new(ErrorCode::Internal, format!("There is no prompt template `{name}`."))
         })?;
-        let (system, user) = template.messages(&transcript.text, &ctx.options.instruction);
+        let (system, user) =
+            template.messages(&transcript.text, &transcript.language, &ctx.options.instruction);
         let messages = [ChatMessage::system(system), ChatMessage::user(user)];
         let options = GenerateOptions {
             max_tokens: ctx.options.max_tokens as usize,

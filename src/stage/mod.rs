@@ -18,7 +18,7 @@ use std::sync::{Arc, Mutex};
 
 use serde::{Deserialize, Serialize};
 
-pub use engines::targets;
+pub use engines::{spoken, targets};
 pub use error::{ErrorCode, StageError};
 pub use kind::StageKind;
 pub use voices::{VoiceInfo, voices};
@@ -130,10 +130,15 @@ impl Timing {
     }
 }
 
+/// In place of a language: let the model find out.
+pub const AUTO: &str = "auto";
+
 /// What a job may choose. Unset values take the configured default.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct JobOptions {
+    /// BCP 47 tag of the language that is spoken in the recording, or [`AUTO`].
+    pub language: String,
     /// BCP 47 tag of the language to translate to.
     pub target: String,
     /// Name of the prompt template.
@@ -160,6 +165,7 @@ pub struct JobOptions {
 impl Default for JobOptions {
     fn default() -> Self {
         Self {
+            language: "en".to_owned(),
             target: "fr".to_owned(),
             template: "continue".to_owned(),
             instruction: String::new(),

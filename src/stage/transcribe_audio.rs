@@ -3,13 +3,13 @@
 use std::time::Instant;
 
 use super::engines::{Loaded, SharedEngines, elapsed_ms, lock};
-use super::{Artifact, Artifacts, Stage, StageContext, StageError, StageKind, StageOutput, Timing};
+use super::{
+    AUTO, Artifact, Artifacts, ErrorCode, Stage, StageContext, StageError, StageKind, StageOutput,
+    Timing,
+};
 use crate::audio::{DecodeLimits, decode_while};
 use crate::engine::vad::Vad;
 use crate::engine::whisper::Whisper;
-
-/// Language of the prompt. Models that know only English ignore it.
-const LANGUAGE: &str = "en";
 
 /// Speech to text with whisper.cpp, behind a check that there is speech at all.
 pub struct TranscribeAudio {
@@ -46,13 +46,24 @@ impl Stage for TranscribeAudio {
     ) -> Result<StageOutput, StageError> {
         self.load()?;
         let (whisper, vad) = self.loaded.as_mut().expect("load() has just filled it");
+        let language = Some(ctx.options.language.as_str()).filter(|language| *language != AUTO);
+        if !whisper.engine.is_multilingual() && language.is_some_and(|tag| !is_english(tag)) {
+            return Err(StageError::new(
+                ErrorCode::UnsupportedLanguage,
+                format!(
+                    "The model {} understands English only. Set `model.speech-to-text` to one for \
+                     99 languages, such as whisper-base.",
+                    whisper.model
+                ),
+            ));
+        }
         let started = Instant::now();
         let cancel = ctx.control.cancel;
         let audio = decode_while(&inputs.prompt, &self.limits, &|| !cancel.is_canceled())?;
         // Whisper invents text for silence, so it is not asked about any.
         let speech = vad.speech(&audio, cancel)?;
         let transcript =
-            whisper.engine.transcribe_speech(&audio, &speech, Some(LANGUAGE), &ctx.control)?;
+            whisper.engine.transcribe_speech(&audio, &speech, language, &ctx.control)?;
         let timing = Timing {
             run_ms: elapsed_ms(started),
             audio_ms: Some(audio.duration_ms()),
@@ -62,4 +73,8 @@ impl Stage for TranscribeAudio {
         };
         Ok(StageOutput { artifact: Artifact::Transcript(transcript), timing })
     }
+}
+
+fn is_english(tag: &str) -> bool {
+    tag.split('-').next() == Some("en")
 }

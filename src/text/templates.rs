@@ -4,6 +4,10 @@
 //! The wording is in `templates/`, two files each; it was tuned on
 //! Qwen2.5-Coder-1.5B, the weakest model that is offered by default.
 
+use std::fmt::Write;
+
+use super::language;
+
 /// Where the transcript stands in a template's user message.
 const PLACEHOLDER: &str = "{transcript}";
 
@@ -28,18 +32,33 @@ pub struct Template {
 }
 
 impl Template {
-    /// The system message and the user message for `transcript`. An `instruction` takes the
-    /// place of the user message; it may say `{transcript}` where the transcript is to stand,
-    /// which otherwise follows it.
+    /// The system message and the user message for `transcript`, which is in `language`, a BCP
+    /// 47 tag; the answer is to be English whatever it is. An `instruction` takes the place of
+    /// the user message; it may say `{transcript}` where the transcript is to stand, which
+    /// otherwise follows it.
     #[must_use]
-    pub fn messages(&self, transcript: &str, instruction: &str) -> (String, String) {
+    pub fn messages(
+        &self,
+        transcript: &str,
+        language: &str,
+        instruction: &str,
+    ) -> (String, String) {
         let user = match instruction.trim() {
             "" => self.user.trim().to_owned(),
             own if own.contains(PLACEHOLDER) => own.to_owned(),
             own => format!("{own}\n\n{PLACEHOLDER}"),
         };
         let user = user.replace(PLACEHOLDER, transcript.trim());
-        (self.system.trim().to_owned(), user)
+        let mut system = self.system.trim().to_owned();
+        if let Some(foreign) = language::language(language).filter(|it| it.tag != "en") {
+            let _ = write!(
+                system,
+                " The person speaks {}, and you answer in English, unless they ask for another \
+                 language.",
+                foreign.english_name
+            );
+        }
+        (system, user)
     }
 }
 
@@ -100,7 +119,7 @@ mod tests {
         for expected in &ALL {
             let found = template(expected.name).expect("it is listed");
             assert_eq!(found, expected);
-            let (system, user) = found.messages(" Cats sleep a lot. ", "");
+            let (system, user) = found.messages(" Cats sleep a lot. ", "en", "");
             assert_eq!(user.matches("Cats sleep a lot.").count(), 1, "{user}");
             assert!(!user.contains(PLACEHOLDER) && !system.contains(PLACEHOLDER));
             assert!(!system.is_empty());
@@ -114,17 +133,24 @@ mod tests {
 
     #[test]
     fn a_transcript_that_names_the_placeholder_is_not_expanded_again() {
-        let (_, user) = ALL[0].messages("say {transcript} twice", "");
+        let (_, user) = ALL[0].messages("say {transcript} twice", "en", "");
         assert_eq!(user.matches("say {transcript} twice").count(), 1);
         assert_eq!(user.matches(PLACEHOLDER).count(), 1);
     }
 
     #[test]
     fn an_instruction_takes_the_place_of_the_templates_words() {
-        let (system, user) = ALL[0].messages("cats", "Answer as a pirate.");
+        let (system, user) = ALL[0].messages("cats", "en", "Answer as a pirate.");
         assert_eq!(system, ALL[0].system.trim());
         assert_eq!(user, "Answer as a pirate.\n\ncats");
-        let (_, user) = ALL[0].messages("cats", "Rhyme on {transcript}!");
+        let (_, user) = ALL[0].messages("cats", "en", "Rhyme on {transcript}!");
         assert_eq!(user, "Rhyme on cats!");
+    }
+
+    #[test]
+    fn a_prompt_in_another_language_is_answered_in_english() {
+        let (system, user) = ALL[0].messages("les chats", "fr", "");
+        assert!(system.contains("speaks French, and you answer in English"), "{system}");
+        assert!(user.contains("les chats"));
     }
 }

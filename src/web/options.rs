@@ -15,7 +15,8 @@ const MAX_TOKENS: u32 = 8192;
 const MAX_INSTRUCTION_CHARS: usize = 2000;
 
 /// What can be asked for beside `options`, in the query or as fields of a form.
-pub(super) const FIELDS: &str = "target, template, max_tokens, instruction, voice_en and voice";
+pub(super) const FIELDS: &str =
+    "language, target, template, max_tokens, instruction, voice_en and voice";
 
 /// What the client asked for, as it was sent.
 #[derive(Debug, Default)]
@@ -37,7 +38,7 @@ impl Wanted {
         match name {
             "options" => self.options = parse(value)?,
             // A form sends an empty field for something left alone.
-            "target" | "template" | "max_tokens" if value.is_empty() => {}
+            "language" | "target" | "template" | "max_tokens" if value.is_empty() => {}
             "max_tokens" => {
                 let number: u32 = value.parse().map_err(|_| {
                     let message = format!("{name} must be a number.");
@@ -45,7 +46,7 @@ impl Wanted {
                 })?;
                 self.fields.insert(name.to_owned(), number.into());
             }
-            "target" | "template" | "instruction" | "voice_en" | "voice" => {
+            "language" | "target" | "template" | "instruction" | "voice_en" | "voice" => {
                 self.fields.insert(name.to_owned(), value.into());
             }
             _ => return Ok(false),
@@ -94,6 +95,7 @@ pub(super) fn change(
         // It speaks the language that was the target before.
         options.voice.clear();
     }
+    check_offered("language", "spoken language", &options.language, &config.spoken)?;
     check_offered("target", "language", &options.target, &config.targets)?;
     check_offered("template", "template", &options.template, &config.templates)?;
     check_voice(config, "voice_en", "en", &options.voice_en)?;
@@ -198,6 +200,7 @@ mod tests {
             |value: &str, title: &str| Choice { value: value.to_owned(), title: title.to_owned() };
         WebConfig {
             defaults: JobOptions { max_tokens: 99, ..JobOptions::default() },
+            spoken: vec![choice("en", "English")],
             targets: vec![choice("fr", "French"), choice("pt", "Portuguese")],
             templates: vec![choice("continue", "Continue the thought")],
             max_upload_bytes: 1,
@@ -243,6 +246,7 @@ mod tests {
             r#"{"max_tokens":-1}"#,
             r#"{"seed":"x"}"#,
             r#"{"target":"tlh"}"#,
+            r#"{"language":"fr"}"#,
         ] {
             assert!(chosen(bad).is_err(), "{bad} was accepted");
         }

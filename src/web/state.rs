@@ -28,6 +28,8 @@ pub struct Choice {
 pub struct WebConfig {
     /// Options of a job that names none.
     pub defaults: JobOptions,
+    /// Languages that a recording may be in.
+    pub spoken: Vec<Choice>,
     /// Languages that can be translated to and spoken.
     pub targets: Vec<Choice>,
     /// Prompt templates.

@@ -181,6 +181,7 @@ fn config() -> WebConfig {
         |value: &str, title: &str| Choice { value: value.to_owned(), title: title.to_owned() };
     WebConfig {
         defaults: JobOptions::default(),
+        spoken: vec![choice("auto", "found out"), choice("en", "English"), choice("fr", "French")],
         targets: vec![choice("fr", "French"), choice("pt", "Portuguese")],
         templates: vec![choice("continue", "Continue the thought"), choice("free", "Free")],
         max_upload_bytes: MAX_UPLOAD_BYTES,

@@ -26,6 +26,8 @@ pub(super) const WORDS: Words = Words {
     send: "Send",
     send_again: "Send the recording again",
     options: "Options",
+    spoken: "Spoken language",
+    spoken_auto: "Find out",
     translate_to: "Translate to",
     what_to_write: "What to write",
     longest_text: "Length at most",

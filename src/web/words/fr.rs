@@ -26,6 +26,8 @@ pub(super) const WORDS: Words = Words {
     send: "Envoyer",
     send_again: "Renvoyer l’enregistrement",
     options: "Options",
+    spoken: "Langue parlée",
+    spoken_auto: "À reconnaître",
     translate_to: "Traduire en",
     what_to_write: "Texte à écrire",
     longest_text: "Longueur maximale",

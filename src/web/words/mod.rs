@@ -17,7 +17,7 @@ use serde::Serialize;
 
 use super::state::Choice;
 use crate::jobs::JobState;
-use crate::stage::StageKind;
+use crate::stage::{AUTO, StageKind};
 use crate::text::language::language;
 
 /// The texts of one language.
@@ -46,6 +46,8 @@ pub(super) struct Words {
     pub send: &'static str,
     pub send_again: &'static str,
     pub options: &'static str,
+    pub spoken: &'static str,
+    pub spoken_auto: &'static str,
     pub translate_to: &'static str,
     pub what_to_write: &'static str,
     pub longest_text: &'static str,
@@ -224,6 +226,11 @@ impl Words {
     pub fn language(&self, choice: &Choice) -> String {
         let own = language(&choice.value).filter(|_| self.own_language_names);
         own.map_or_else(|| choice.title.clone(), |language| language.own_name.to_owned())
+    }
+
+    /// The name of a language that a recording may be in.
+    pub fn spoken_language(&self, choice: &Choice) -> String {
+        if choice.value == AUTO { self.spoken_auto.to_owned() } else { self.language(choice) }
     }
 
     /// The name of a prompt template.
