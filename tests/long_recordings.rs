@@ -10,8 +10,9 @@ use mega_pipeline::audio::{Audio, DecodeError, DecodeLimits, SPEECH_RATE, decode
 use mega_pipeline::engine::vad::Vad;
 use mega_pipeline::engine::whisper::Whisper;
 use mega_pipeline::engine::{Cancel, Control, EngineError, Progress};
+use mega_pipeline::text::word_errors::word_errors;
 use mega_pipeline::text::{Segment, Transcript};
-use support::speech::{librivox, word_errors};
+use support::speech::librivox;
 use support::{hardware, model_file, start_speech, undisturbed};
 
 const RATE: usize = SPEECH_RATE as usize;
@@ -58,7 +59,7 @@ fn transcribe(recording: &Recording, control: &Control<'_>) -> Result<Transcript
 
 fn error_rate(recording: &Recording, transcript: &Transcript) -> f64 {
     let said: Vec<&str> = recording.clips.iter().map(|clip| clip.2.as_str()).collect();
-    let (errors, words) = word_errors(&said.join(" "), &transcript.text);
+    let (errors, words) = word_errors(&said.join(" "), &transcript.text, "en");
     println!("{errors} of {words}: {}", transcript.text);
     errors as f64 / words as f64
 }

@@ -14,9 +14,10 @@ use mega_pipeline::settings::Settings;
 use mega_pipeline::stage::{
     self, Artifact, Artifacts, ErrorCode, Stage, StageContext, StageError, StageKind, StageOutput,
 };
+use mega_pipeline::text::word_errors::word_errors;
 use support::models_dir;
 use support::sound::Noise;
-use support::speech::{librivox, word_errors};
+use support::speech::librivox;
 
 const RATE: usize = SPEECH_RATE as usize;
 
@@ -166,6 +167,6 @@ fn words_among_noise_are_heard_all_the_same() {
     }
     let output = Listener::new().hear(samples).expect("somebody speaks");
     let Artifact::Transcript(transcript) = output.artifact else { panic!("no transcript") };
-    let (errors, words) = word_errors(&clip.text, &transcript.text);
+    let (errors, words) = word_errors(&clip.text, &transcript.text, "en");
     assert!(errors * 5 < words, "{errors} of {words} words are wrong: {}", transcript.text);
 }

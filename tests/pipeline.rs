@@ -3,8 +3,8 @@
 mod support;
 
 use mega_pipeline::audio::{Audio, SPEECH_RATE, read_wav};
+use mega_pipeline::text::word_errors::word_errors;
 use support::process::{Server, mega, run};
-use support::speech::word_errors;
 use support::voices::Listener;
 
 /// What the sample says.
@@ -18,7 +18,7 @@ const SMALL: [(&str, &str); 2] = [
 ];
 
 fn word_error_rate(reference: &str, hypothesis: &str) -> f64 {
-    let (errors, words) = word_errors(reference, hypothesis);
+    let (errors, words) = word_errors(reference, hypothesis, "en");
     errors as f64 / words as f64
 }
 

@@ -4,7 +4,7 @@ mod support;
 
 use mega_pipeline::audio::Audio;
 use mega_pipeline::engine::Voice;
-use support::speech::word_errors;
+use mega_pipeline::text::word_errors::word_errors;
 use support::voices::{Listener, kokoro, piper};
 
 const ENGLISH: [&str; 5] = [
@@ -38,7 +38,7 @@ fn error_rate(
         let samples = voice.say(sentence, 1.0).expect("it speaks");
         let audio = Audio { sample_rate: voice.sample_rate(), samples };
         let heard = listener.hear(&audio, language);
-        let (wrong, words) = word_errors(sentence, &heard);
+        let (wrong, words) = word_errors(sentence, &heard, language);
         println!("{wrong} of {words} wrong: {heard}");
         errors += wrong;
         total += words;

@@ -9,7 +9,8 @@ use mega_pipeline::audio::decode::{DecodeLimits, decode};
 use mega_pipeline::audio::{Audio, SPEECH_RATE};
 use mega_pipeline::engine::whisper::Whisper;
 use mega_pipeline::engine::{Cancel, Control, EngineError, Progress};
-use support::speech::{librivox, word_errors};
+use mega_pipeline::text::word_errors::word_errors;
+use support::speech::librivox;
 use support::{hardware, model_file, undisturbed};
 
 /// Word error rate on the LibriVox clips.
@@ -20,7 +21,7 @@ fn word_error_rate(model: &str, file: &str) -> f64 {
         let audio = decode(&clip.path, &DecodeLimits::default()).expect("a clip is decoded");
         let transcript = undisturbed(|it| whisper.transcribe(&audio, Some("en"), it))
             .expect("the clip is transcribed");
-        let (wrong, all) = word_errors(&clip.text, &transcript.text);
+        let (wrong, all) = word_errors(&clip.text, &transcript.text, "en");
         println!("{wrong:2} of {all:2}: {}", transcript.text);
         assert!(transcript.segments.iter().all(|it| it.end_ms <= audio.duration_ms()));
         errors += wrong;

@@ -10,6 +10,7 @@ pub mod subtitles;
 pub mod templates;
 pub mod transcript;
 pub mod window;
+pub mod word_errors;
 
 pub use language::Language;
 pub use transcript::{Segment, Transcript};

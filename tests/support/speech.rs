@@ -42,33 +42,3 @@ fn clip(dir: &Path, number: &str, sha256: &str) -> Clip {
     let text = std::fs::read_to_string(path.with_extension("txt")).expect("a text beside the clip");
     Clip { path, text }
 }
-
-/// Word errors (substitutions, insertions, deletions) between two texts, and the words
-/// of the reference. Case and punctuation do not count, "mr." is "mister" and "dr." "doctor".
-pub fn word_errors(reference: &str, hypothesis: &str) -> (usize, usize) {
-    let (reference, hypothesis) = (words(reference), words(hypothesis));
-    let mut row: Vec<usize> = (0..=hypothesis.len()).collect();
-    for (i, expected) in reference.iter().enumerate() {
-        let mut diagonal = row[0];
-        row[0] = i + 1;
-        for (j, found) in hypothesis.iter().enumerate() {
-            let substituted = diagonal + usize::from(expected != found);
-            diagonal = row[j + 1];
-            row[j + 1] = substituted.min(row[j] + 1).min(diagonal + 1);
-        }
-    }
-    (row[hypothesis.len()], reference.len())
-}
-
-fn words(text: &str) -> Vec<String> {
-    text.to_lowercase()
-        .replace('’', "'")
-        .split(|c: char| !c.is_alphanumeric() && c != '\'')
-        .filter(|word| !word.is_empty())
-        .map(|word| match word {
-            "mr" => "mister".to_owned(),
-            "dr" => "doctor".to_owned(),
-            word => word.to_owned(),
-        })
-        .collect()
-}

@@ -1,8 +1,8 @@
-//! `mega-pipeline bench`: what the stages cost on this machine.
+//! `mega-pipeline bench stages`: what the stages cost on this machine.
 
 use std::path::PathBuf;
 
-use clap::{Args, Subcommand};
+use clap::Args;
 use serde::Serialize;
 
 use crate::engine::{Cancel, Control};
@@ -10,21 +10,9 @@ use crate::error::AppError;
 use crate::settings::Settings;
 use crate::stage::{self, Artifacts, Stage, StageContext, StageKind, Timing};
 
-/// Arguments of `bench`.
+/// Arguments of `bench stages`.
 #[derive(Debug, Args)]
-pub struct BenchArgs {
-    #[command(subcommand)]
-    what: What,
-}
-
-#[derive(Debug, Subcommand)]
-enum What {
-    /// Each stage: seconds, real-time factor, tokens/s, peak memory
-    Stages(StagesArgs),
-}
-
-#[derive(Debug, Args)]
-struct StagesArgs {
+pub struct StagesArgs {
     /// The recording
     #[arg(default_value = "samples/prompt.flac")]
     input: PathBuf,
@@ -62,13 +50,12 @@ struct Row {
 ///
 /// # Errors
 /// When a stage fails.
-pub fn run(args: &BenchArgs, settings: &Settings) -> Result<(), AppError> {
-    let What::Stages(args) = &args.what;
+pub fn run(args: &StagesArgs, settings: &Settings) -> Result<(), AppError> {
     let mut options = settings.defaults.clone();
     if let Some(target) = &args.target {
         options.target.clone_from(target);
     }
-    let stages = super::stages(args.stub, settings)?;
+    let stages = super::super::stages(args.stub, settings)?;
     let mut inputs = Artifacts { prompt: args.input.clone(), ..Artifacts::default() };
     let mut rows = Vec::new();
     for mut stage in stages {

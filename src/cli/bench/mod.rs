@@ -1,0 +1,35 @@
+//! `mega-pipeline bench`: what the stages cost and how good they are.
+
+mod quality;
+mod stages;
+
+use clap::{Args, Subcommand};
+
+use crate::error::AppError;
+use crate::settings::Settings;
+
+/// Arguments of `bench`.
+#[derive(Debug, Args)]
+pub struct BenchArgs {
+    #[command(subcommand)]
+    what: What,
+}
+
+#[derive(Debug, Subcommand)]
+enum What {
+    /// Each stage: seconds, real-time factor, tokens/s, peak memory
+    Stages(stages::StagesArgs),
+    /// Voices that are listened to, translations that are compared: see script/quality
+    Quality(quality::QualityArgs),
+}
+
+/// Runs the benchmark.
+///
+/// # Errors
+/// When a stage fails.
+pub fn run(args: &BenchArgs, settings: &Settings) -> Result<(), AppError> {
+    match &args.what {
+        What::Stages(args) => stages::run(args, settings),
+        What::Quality(args) => quality::run(args, settings),
+    }
+}
