@@ -116,6 +116,20 @@ impl Kokoro {
     }
 }
 
+/// What Kokoro reads for `sentence` in a language, a BCP 47 tag: its own symbols, clauses parted
+/// by spaces.
+///
+/// # Errors
+/// When Kokoro does not speak the language or espeak-ng has not been started.
+pub fn symbols(sentence: &str, language: &str) -> Result<String, EngineError> {
+    Ok(clauses(sentence, Language::from_tag(language)?)?.join(" "))
+}
+
+fn clauses(sentence: &str, language: Language) -> Result<Vec<String>, EngineError> {
+    let clauses = phonemes::phonemes(sentence, language.espeak_voice())?;
+    Ok(clauses.iter().map(|clause| language.symbols(clause)).collect())
+}
+
 impl Voice for Kokoro {
     fn sample_rate(&self) -> u32 {
         SAMPLE_RATE
@@ -123,12 +137,10 @@ impl Voice for Kokoro {
 
     fn say(&mut self, sentence: &str, speed: f32) -> Result<Vec<f32>, EngineError> {
         let speed = voice::checked_speed(speed)?;
-        let clauses = phonemes::phonemes(sentence, self.language.espeak_voice())?;
+        let clauses = clauses(sentence, self.language)?;
         let mut model = self.model.lock().unwrap_or_else(PoisonError::into_inner);
-        let clauses: Vec<Vec<i64>> = clauses
-            .iter()
-            .map(|clause| model.vocabulary.tokens(&self.language.symbols(clause)))
-            .collect();
+        let clauses: Vec<Vec<i64>> =
+            clauses.iter().map(|symbols| model.vocabulary.tokens(symbols)).collect();
         let mut samples = Vec::new();
         for tokens in chunks(&clauses, model.vocabulary.space()) {
             let raw = model

@@ -1,0 +1,95 @@
+//! Promise: Kokoro reads the symbols that its own front end makes, and sounds as it does in
+//! another program.
+//!
+//! tests/golden/kokoro.json and the recordings beside it are made by make_kokoro_golden.py.
+
+mod support;
+
+use std::collections::BTreeMap;
+use std::path::Path;
+
+use mega_pipeline::audio;
+use mega_pipeline::engine::{Voice, kokoro};
+use serde::Deserialize;
+use support::start_speech;
+
+#[derive(Deserialize)]
+struct Golden {
+    symbols: BTreeMap<String, Vec<Sentence>>,
+    spoken: Vec<Spoken>,
+}
+
+#[derive(Deserialize)]
+struct Sentence {
+    text: String,
+    symbols: String,
+}
+
+#[derive(Deserialize)]
+struct Spoken {
+    voice: String,
+    language: String,
+    text: String,
+}
+
+fn golden() -> Golden {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/golden/kokoro.json");
+    let json = std::fs::read(path).expect("kokoro.json is committed");
+    serde_json::from_slice(&json).expect("kokoro.json is what the script writes")
+}
+
+#[test]
+fn sentences_become_the_symbols_of_the_reference() {
+    start_speech();
+    let mut wrong = Vec::new();
+    let mut compared = 0;
+    for (language, sentences) in golden().symbols {
+        for Sentence { text, symbols } in sentences {
+            let made = kokoro::symbols(&text, &language).expect("symbols");
+            compared += 1;
+            if made != symbols {
+                wrong.push(format!("{language} {text}\n  {made}\n  {symbols}"));
+            }
+        }
+    }
+    assert!(wrong.is_empty(), "{} of {compared}:\n{}", wrong.len(), wrong.join("\n"));
+}
+
+/// The highest correlation of two recordings, of which `other` may begin a little earlier.
+fn correlation(one: &[f32], other: &[f32]) -> f64 {
+    const EARLIER: usize = 14_000;
+    // A piece of the middle tells where they fit; the whole is compared there alone.
+    let middle = one.len() / 2..one.len() / 2 + 2_000;
+    let shift = (0..EARLIER)
+        .map(|shift| (shift, alike(&one[middle.clone()], &other[middle.start + shift..])))
+        .max_by(|(_, left), (_, right)| left.total_cmp(right))
+        .map_or(0, |(shift, _)| shift);
+    alike(one, &other[shift..])
+}
+
+/// The correlation of `one` with as much of `other`.
+fn alike(one: &[f32], other: &[f32]) -> f64 {
+    let (mut products, mut ones, mut others) = (0.0, 0.0, 0.0);
+    for (a, b) in one.iter().zip(other) {
+        let (a, b) = (f64::from(*a), f64::from(*b));
+        products += a * b;
+        ones += a * a;
+        others += b * b;
+    }
+    products / (ones * others).sqrt()
+}
+
+#[test]
+fn the_voices_sound_as_in_the_reference() {
+    for Spoken { voice, language, text } in golden().spoken {
+        let path =
+            Path::new(env!("CARGO_MANIFEST_DIR")).join(format!("tests/golden/kokoro_{voice}.wav"));
+        let reference = audio::read_wav(&path).expect("a recording");
+        let said = support::voices::kokoro(&voice, &language).say(&text, 1.0).expect("speech");
+        let said = audio::Audio { sample_rate: 24_000, samples: said };
+        assert!(said.samples.len() > 20_000);
+        let alike = correlation(&said.samples, &reference.samples);
+        println!("{voice}: {alike:.4}");
+        assert!(alike > 0.99, "{voice}: {alike}");
+    }
+}
