@@ -11,7 +11,7 @@ use mega_pipeline::engine::llm::{
     ChatMessage, Finish, GenerateOptions, Generation, Llm, LlmTranslator,
 };
 use mega_pipeline::engine::{Cancel, Control, EngineError, Hardware, Progress, Translator};
-use mega_pipeline::text::{prose, templates};
+use mega_pipeline::text::{language, prose, templates};
 
 const SMOLLM2: (&str, &str) = ("smollm2-135m-instruct", "SmolLM2-135M-Instruct.Q4_1.gguf");
 const QWEN: (&str, &str) =
@@ -232,7 +232,8 @@ fn the_default_model_writes_what_llama_cpp_writes_and_serves_every_task() {
     assert!(text.ends_with(['.', '!', '?']), "{text}");
     assert!(!text.contains(['#', '*', '`', '\n', '{']), "{text}");
 
-    let mut translator = LlmTranslator::new(Arc::new(Mutex::new(llm)), "French");
+    let mut translator =
+        LlmTranslator::new(Arc::new(Mutex::new(llm)), language::language("fr").expect("French"));
     let english: Vec<String> =
         CONTAINERS.split_inclusive(". ").map(|sentence| sentence.trim().to_owned()).collect();
     let reports = Mutex::new(Vec::new());

@@ -114,10 +114,9 @@ impl Engines {
             }
             Kind::Marian => Box::new(Marian::load(&found.dir, &self.hardware)?),
             Kind::Gguf => {
-                let name = language::language(target)
-                    .ok_or_else(|| unknown_language(target))?
-                    .english_name;
-                Box::new(LlmTranslator::new(self.llm()?.engine, name))
+                let language =
+                    language::language(target).ok_or_else(|| unknown_language(target))?;
+                Box::new(LlmTranslator::new(self.llm()?.engine, language))
             }
             _ => return Err(wrong_kind(model)),
         };

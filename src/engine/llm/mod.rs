@@ -10,6 +10,7 @@ mod chat;
 mod generate;
 mod gguf;
 mod model;
+mod phrasebook;
 mod pretokenizer;
 mod sampler;
 mod stream;

@@ -3,13 +3,25 @@
 //! Used by `stage::translate_text`. Slower and less faithful than a translation
 //! model, so that every sentence is checked, and asked for again when it looks wrong.
 
+use std::fmt::Write;
 use std::sync::{Arc, Mutex, PoisonError};
 
+use super::phrasebook::Phrasebook;
 use super::{ChatMessage, GenerateOptions, Llm};
 use crate::engine::{Cancel, Control, EngineError, Translator};
+use crate::text::Language;
 
 /// Translations longer or shorter than this, in characters per character of English, are doubted.
 const LIKELY_RATIO: std::ops::RangeInclusive<f64> = 0.4..=2.5;
+
+/// The same for sentences from [`LONG`] on: what is much shorter has left out a clause.
+const LIKELY_RATIO_OF_LONG: std::ops::RangeInclusive<f64> = 0.7..=1.8;
+
+/// Sentences that are long, in characters.
+const LONG: usize = 60;
+
+/// What an untranslated sentence begins with.
+const UNTRANSLATED: &str = "[en]";
 
 /// Sentences shorter than this, in characters, may translate to any length (`OK.`, `Oui.`).
 const SHORT: usize = 12;
@@ -17,24 +29,41 @@ const SHORT: usize = 12;
 /// Translates with a language model that the text stage may be using too.
 pub struct LlmTranslator {
     llm: Arc<Mutex<Llm>>,
-    language: String,
+    /// Name in English, such as `French`.
+    language: &'static str,
+    book: Option<&'static Phrasebook>,
 }
 
 impl LlmTranslator {
-    /// A translator from English to `language`, given by its English name: `French`.
-    pub fn new(llm: Arc<Mutex<Llm>>, language: impl Into<String>) -> Self {
-        Self { llm, language: language.into() }
+    /// A translator from English to `language`.
+    pub fn new(llm: Arc<Mutex<Llm>>, language: &Language) -> Self {
+        Self { llm, language: language.english_name, book: Phrasebook::of(language.tag) }
     }
 
-    /// The sentence as the second turn of a conversation whose first is the sentence before.
-    fn in_context(&self, previous: Option<(&str, &str)>, sentence: &str) -> Vec<ChatMessage> {
-        let mut messages = vec![ChatMessage::system(format!(
+    /// What to do, and what the words that are mixed up most often mean.
+    fn task(&self, sentence: &str) -> ChatMessage {
+        let mut task = format!(
             "You translate English into {language}, one sentence at a time. Answer with the \
              {language} sentence only: no quotation marks, no explanation, nothing added or left \
              out.",
             language = self.language
-        ))];
-        if let Some((english, translation)) = previous {
+        );
+        for (english, translation) in self.calendar_of(sentence) {
+            let _ = write!(task, " {english} is {translation}.");
+        }
+        ChatMessage::system(task)
+    }
+
+    fn calendar_of(&self, sentence: &str) -> Vec<(&'static str, &'static str)> {
+        self.book.map_or_else(Vec::new, |book| book.calendar_of(sentence))
+    }
+
+    /// The sentence as the next turn of a conversation that begins with examples and ends with
+    /// the sentence before.
+    fn in_context(&self, previous: Option<(&str, &str)>, sentence: &str) -> Vec<ChatMessage> {
+        let mut messages = vec![self.task(sentence)];
+        let examples = self.book.map_or(&[][..], |book| book.examples);
+        for (english, translation) in examples.iter().copied().chain(previous) {
             messages.push(ChatMessage::user(english));
             messages.push(ChatMessage::assistant(translation));
         }
@@ -44,11 +73,12 @@ impl LlmTranslator {
 
     /// The sentence alone, with the task beside it: for models that answered instead.
     fn alone(&self, sentence: &str) -> Vec<ChatMessage> {
-        vec![ChatMessage::user(format!(
-            "Translate this English sentence into {language}. Write only the {language} \
-             sentence.\n\nEnglish: {sentence}\n{language}:",
+        let task = format!(
+            "Translate this English sentence into {language}, every part of it. Write only the \
+             {language} sentence.\n\nEnglish: {sentence}\n{language}:",
             language = self.language
-        ))]
+        );
+        vec![self.task(sentence), ChatMessage::user(task)]
     }
 
     fn ask(
@@ -75,14 +105,31 @@ impl LlmTranslator {
         cancel: &Cancel,
     ) -> Result<String, EngineError> {
         let first = self.ask(&self.in_context(previous, sentence), sentence, cancel)?;
-        let faults = faults(sentence, &first);
-        if faults == 0 {
+        let doubts = self.doubts(sentence, &first);
+        if doubts == 0 {
             return Ok(first);
         }
         let second = self.ask(&self.alone(sentence), sentence, cancel)?;
-        let better = if self::faults(sentence, &second) < faults { second } else { first };
-        // An empty translation would drop the sentence from the speech without a trace.
-        Ok(if better.is_empty() { sentence.to_owned() } else { better })
+        let better = if self.doubts(sentence, &second) < doubts { second } else { first };
+        // Said as it is, and marked as such, no sentence is lost without a trace.
+        Ok(if is_translated(sentence, &better) {
+            better
+        } else {
+            format!("{UNTRANSLATED} {sentence}")
+        })
+    }
+
+    /// How many signs of a poor translation there are; 0 is a good one.
+    fn doubts(&self, english: &str, translation: &str) -> usize {
+        let lower = translation.to_lowercase();
+        let calendar = self.calendar_of(english);
+        let dates = calendar.iter().filter(|(_, word)| !lower.contains(&word.to_lowercase()));
+        // Names keep their beginning, but only in letters of the same script; one that is a
+        // word of its own in the other language costs a second try and nothing else.
+        let latin = lower.chars().any(|c| c.is_ascii_alphabetic());
+        let lost = |name: &String| latin && !lower.contains(name.as_str());
+        let names = names(english).filter(|name| !is_date(&calendar, name)).any(|name| lost(&name));
+        faults(english, translation).saturating_add(dates.count()).saturating_add(names.into())
     }
 }
 
@@ -127,11 +174,35 @@ fn tidy(answer: &str, english: &str) -> String {
     text.to_owned()
 }
 
-/// How many signs of a failed translation there are; 0 is a good one.
+/// Whether there is a translation at all: not nothing, and not the English again.
+fn is_translated(english: &str, translation: &str) -> bool {
+    let made = letters(translation);
+    let english_letters = letters(english);
+    english_letters.is_empty()
+        || !made.is_empty() && (english.chars().count() <= SHORT || made != english_letters)
+}
+
+fn letters(text: &str) -> String {
+    text.chars().filter(|c| c.is_alphanumeric()).flat_map(char::to_lowercase).collect()
+}
+
+/// Words that are likely names: capitals inside the sentence, with the first three letters that
+/// a name keeps in other languages.
+fn names(english: &str) -> impl Iterator<Item = String> + '_ {
+    english
+        .split(|c: char| !c.is_alphanumeric())
+        .skip(1)
+        .filter(|word| word.chars().count() > 3 && word.starts_with(char::is_uppercase))
+        .map(|word| word.chars().take(3).collect::<String>().to_lowercase())
+}
+
+/// Whether a name is the beginning of one of the weekdays or months.
+fn is_date(calendar: &[(&str, &str)], name: &str) -> bool {
+    calendar.iter().any(|(english, _)| english.to_lowercase().starts_with(name))
+}
+
+/// How many signs of a failed translation there are that show in any language; 0 is a good one.
 fn faults(english: &str, translation: &str) -> usize {
-    let letters = |text: &str| -> String {
-        text.chars().filter(|c| c.is_alphanumeric()).flat_map(char::to_lowercase).collect()
-    };
     let digits = |text: &str| {
         let mut digits: Vec<char> = text.chars().filter(char::is_ascii_digit).collect();
         digits.sort_unstable();
@@ -144,10 +215,11 @@ fn faults(english: &str, translation: &str) -> usize {
     }
     let length = english.chars().count();
     let ratio = translation.chars().count() as f64 / length.max(1) as f64;
+    let likely = if length >= LONG { LIKELY_RATIO_OF_LONG } else { LIKELY_RATIO };
     let explained = |sign| translation.contains(sign) && !english.contains(sign);
     [
         length > SHORT && english_letters == translated_letters,
-        length > SHORT && !LIKELY_RATIO.contains(&ratio),
+        length > SHORT && !likely.contains(&ratio),
         digits(english) != digits(translation),
         [':', '(', '\n'].into_iter().any(explained),
     ]
@@ -181,6 +253,29 @@ mod tests {
         ] {
             assert!(faults(ENGLISH, wrong) > 0, "{wrong:?} passed");
         }
+    }
+
+    #[test]
+    fn what_is_much_shorter_than_a_long_sentence_is_noticed() {
+        let english = "A monolith is easier to test, whereas microservices are easier to deploy.";
+        assert!(faults(english, "Un monolithe est plus facile à tester.") > 0);
+    }
+
+    #[test]
+    fn nothing_and_the_english_again_are_no_translations() {
+        assert!(!is_translated(ENGLISH, "") && !is_translated(ENGLISH, " ... "));
+        assert!(!is_translated(ENGLISH, "The train leaves at 12:30, on Monday"));
+        assert!(is_translated(ENGLISH, "Le train part."));
+        assert!(is_translated("OK.", "OK.") && is_translated("...", ""));
+    }
+
+    #[test]
+    fn names_are_told_by_their_capitals_inside_the_sentence() {
+        assert_eq!(
+            names("Then Anna met Dr. Strangelove on Monday.").collect::<Vec<_>>(),
+            ["ann", "str", "mon"]
+        );
+        assert!(is_date(&[("Monday", "lundi")], "mon") && !is_date(&[("Monday", "lundi")], "ann"));
     }
 
     #[test]

@@ -1,0 +1,260 @@
+//! What a language model is told before it translates: examples, and the words that it mixes up.
+//!
+//! Used by `translate`. Written for this program; the examples show what small models get wrong
+//! most often (weekdays, times of day, what has lasted until now, possessives).
+
+/// English beside another language.
+pub struct Phrasebook {
+    tag: &'static str,
+    /// Sentences with their translations.
+    pub examples: &'static [(&'static str, &'static str)],
+    /// Weekdays, Monday first, then months, as they stand in a sentence.
+    calendar: [&'static str; 19],
+}
+
+/// Weekdays and months, in the order of [`Phrasebook::calendar`].
+const CALENDAR: [&str; 19] = [
+    "Monday",
+    "Tuesday",
+    "Wednesday",
+    "Thursday",
+    "Friday",
+    "Saturday",
+    "Sunday",
+    "January",
+    "February",
+    "March",
+    "April",
+    "May",
+    "June",
+    "July",
+    "August",
+    "September",
+    "October",
+    "November",
+    "December",
+];
+
+const OPENING: &str =
+    "The shop opens at nine o'clock on Wednesday and closes at half past five on Friday.";
+const CASTLE: &str = "He has lived here since March, but he has never seen the castle.";
+const BOXES: &str =
+    "Each program runs in its own box, so that one mistake does not stop all the others.";
+
+static BOOKS: [Phrasebook; 5] = [
+    Phrasebook {
+        tag: "fr",
+        examples: &[
+            (
+                OPENING,
+                "Le magasin ouvre à neuf heures le mercredi et ferme à cinq heures et demie le \
+                 vendredi.",
+            ),
+            (CASTLE, "Il habite ici depuis mars, mais il n'a jamais vu le château."),
+            (
+                BOXES,
+                "Chaque programme tourne dans sa propre boîte, de sorte qu'une erreur n'arrête \
+                 pas tous les autres.",
+            ),
+        ],
+        calendar: [
+            "lundi",
+            "mardi",
+            "mercredi",
+            "jeudi",
+            "vendredi",
+            "samedi",
+            "dimanche",
+            "janvier",
+            "février",
+            "mars",
+            "avril",
+            "mai",
+            "juin",
+            "juillet",
+            "août",
+            "septembre",
+            "octobre",
+            "novembre",
+            "décembre",
+        ],
+    },
+    Phrasebook {
+        tag: "es",
+        examples: &[
+            (
+                OPENING,
+                "La tienda abre a las nueve los miércoles y cierra a las cinco y media los \
+                 viernes.",
+            ),
+            (CASTLE, "Vive aquí desde marzo, pero nunca ha visto el castillo."),
+            (
+                BOXES,
+                "Cada programa se ejecuta en su propia caja, de modo que un error no detiene a \
+                 todos los demás.",
+            ),
+        ],
+        calendar: [
+            "lunes",
+            "martes",
+            "miércoles",
+            "jueves",
+            "viernes",
+            "sábado",
+            "domingo",
+            "enero",
+            "febrero",
+            "marzo",
+            "abril",
+            "mayo",
+            "junio",
+            "julio",
+            "agosto",
+            "septiembre",
+            "octubre",
+            "noviembre",
+            "diciembre",
+        ],
+    },
+    Phrasebook {
+        tag: "it",
+        examples: &[
+            (
+                OPENING,
+                "Il negozio apre alle nove il mercoledì e chiude alle cinque e mezza il venerdì.",
+            ),
+            (CASTLE, "Vive qui da marzo, ma non ha mai visto il castello."),
+            (
+                BOXES,
+                "Ogni programma gira nella propria scatola, così che un errore non fermi tutti \
+                 gli altri.",
+            ),
+        ],
+        calendar: [
+            "lunedì",
+            "martedì",
+            "mercoledì",
+            "giovedì",
+            "venerdì",
+            "sabato",
+            "domenica",
+            "gennaio",
+            "febbraio",
+            "marzo",
+            "aprile",
+            "maggio",
+            "giugno",
+            "luglio",
+            "agosto",
+            "settembre",
+            "ottobre",
+            "novembre",
+            "dicembre",
+        ],
+    },
+    Phrasebook {
+        tag: "pt",
+        examples: &[
+            (
+                OPENING,
+                "A loja abre às nove horas na quarta-feira e fecha às cinco e meia na \
+                 sexta-feira.",
+            ),
+            (CASTLE, "Ele mora aqui desde março, mas nunca viu o castelo."),
+            (
+                BOXES,
+                "Cada programa roda em sua própria caixa, de modo que um erro não para todos os \
+                 outros.",
+            ),
+        ],
+        calendar: [
+            "segunda",
+            "terça",
+            "quarta",
+            "quinta",
+            "sexta",
+            "sábado",
+            "domingo",
+            "janeiro",
+            "fevereiro",
+            "março",
+            "abril",
+            "maio",
+            "junho",
+            "julho",
+            "agosto",
+            "setembro",
+            "outubro",
+            "novembro",
+            "dezembro",
+        ],
+    },
+    Phrasebook {
+        tag: "hi",
+        examples: &[
+            (OPENING, "दुकान बुधवार को नौ बजे खुलती है और शुक्रवार को साढ़े पाँच बजे बंद होती है।"),
+            (CASTLE, "वह मार्च से यहाँ रहता है, लेकिन उसने कभी किला नहीं देखा।"),
+            (BOXES, "हर प्रोग्राम अपने डिब्बे में चलता है, ताकि एक गलती बाकी सबको न रोके।"),
+        ],
+        calendar: [
+            "सोमवार",
+            "मंगलवार",
+            "बुधवार",
+            "गुरुवार",
+            "शुक्रवार",
+            "शनिवार",
+            "रविवार",
+            "जनवरी",
+            "फरवरी",
+            "मार्च",
+            "अप्रैल",
+            "मई",
+            "जून",
+            "जुलाई",
+            "अगस्त",
+            "सितंबर",
+            "अक्टूबर",
+            "नवंबर",
+            "दिसंबर",
+        ],
+    },
+];
+
+impl Phrasebook {
+    /// The one for a language, a BCP 47 tag, if there is one.
+    pub fn of(tag: &str) -> Option<&'static Self> {
+        BOOKS.iter().find(|book| book.tag == tag)
+    }
+
+    /// The weekdays and months of an English sentence, each with its translation.
+    pub fn calendar_of(&self, english: &str) -> Vec<(&'static str, &'static str)> {
+        let words: Vec<&str> = english.split(|c: char| !c.is_alphabetic()).collect();
+        CALENDAR
+            .into_iter()
+            .zip(self.calendar)
+            .filter(|(name, _)| {
+                // Sentences begin with May and March as well, and mean no month.
+                let ambiguous = matches!(*name, "May" | "March");
+                words.iter().enumerate().any(|(at, word)| {
+                    word.strip_suffix('s').unwrap_or(word) == *name && !(ambiguous && at == 0)
+                })
+            })
+            .collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn weekdays_and_months_of_a_sentence_are_found() {
+        let french = Phrasebook::of("fr").expect("a book");
+        assert_eq!(
+            french.calendar_of("The museum is closed on Wednesdays in May."),
+            [("Wednesday", "mercredi"), ("May", "mai")]
+        );
+        assert!(french.calendar_of("May I march on?").is_empty());
+        assert!(Phrasebook::of("xx").is_none());
+    }
+}
