@@ -9,7 +9,7 @@ use serde::Serialize;
 
 use crate::models::{
     Bars, FileState, Kind, Lines, ModelStore, ModelsError, Outcome, PullOptions, PullProgress,
-    Want, human_bytes, pull,
+    REMOTE_SETTINGS, Want, find_pair, human_bytes, pull,
 };
 
 /// Arguments of `models`.
@@ -43,6 +43,9 @@ struct PullArgs {
     /// Roles or models; without any, what the pipeline needs by default
     #[arg(value_name = "ROLE_OR_ID")]
     names: Vec<String>,
+    /// A translation model of Firefox's for a pair of languages, such as en-de
+    #[arg(long, value_name = "PAIR", conflicts_with = "names")]
+    pair: Vec<String>,
     /// Look here first: a folder of models from another machine
     #[arg(long, value_name = "DIR")]
     from: Option<PathBuf>,
@@ -96,18 +99,31 @@ impl ModelsArgs {
 
 impl PullArgs {
     async fn run(self, store: &ModelStore, offline: bool) -> Result<bool, ModelsError> {
+        let mut names = self.names;
+        for pair in &self.pair {
+            if offline {
+                let message = format!("whether there is a model for `{pair}` is asked online");
+                return Err(ModelsError::Pair(message));
+            }
+            names.push(find_pair(store.dir(), &remote_settings(), pair).await?);
+        }
+        // With the pairs that were just found.
+        let reopened =
+            if self.pair.is_empty() { None } else { Some(ModelStore::open(store.dir())?) };
+        let store = reopened.as_ref().unwrap_or(store);
         let manifest = store.manifest();
-        let wants = if self.names.is_empty() {
+        let wants = if names.is_empty() {
             Want::defaults(manifest)
         } else {
-            let names = self.names.iter();
+            let names = names.iter();
             names.map(|name| Want::parse(manifest, name)).collect::<Result<_, _>>()?
         };
         let options = PullOptions {
             offline,
             parallel: self.jobs.into(),
             from: self.from,
-            upgrade: self.upgrade,
+            // What was asked for by name is better than what was chosen without it.
+            upgrade: self.upgrade || !self.pair.is_empty(),
             ..PullOptions::default()
         };
         let progress: Arc<dyn PullProgress> = if std::io::stderr().is_terminal() {
@@ -121,6 +137,12 @@ impl PullArgs {
         }
         Ok(report.is_complete())
     }
+}
+
+/// Where pairs of languages are looked up.
+fn remote_settings() -> String {
+    // Not MEGA_*: it is no setting, but where the service lies, as a mirror or a test has it.
+    std::env::var("FIREFOX_SETTINGS_URL").unwrap_or_else(|_| REMOTE_SETTINGS.to_owned())
 }
 
 /// One line for what came of a want, and one for each better model that could not be had.

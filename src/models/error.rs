@@ -28,6 +28,9 @@ pub enum ModelsError {
         /// The most similar name that exists.
         nearest: String,
     },
+    /// There is no such pair of languages.
+    #[error("{0}")]
+    Pair(String),
     /// The model cannot do what the role needs.
     #[error("'{model}' cannot be used for {role}; it can be one of: {candidates}")]
     NotACandidate {

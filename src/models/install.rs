@@ -122,7 +122,10 @@ impl Journey {
             return Ok(Arrived { size_bytes, sha256 });
         }
         let mut sink = Sink::create(part, limit_bytes, self.meter.silent())?;
-        unpack::gunzip(&self.arriving(), &mut sink)?;
+        match packed.format {
+            Format::Zstd => unpack::unzstd(&self.arriving(), &mut sink)?,
+            Format::Gzip | Format::Zip => unpack::gunzip(&self.arriving(), &mut sink)?,
+        }
         sink.finish()
     }
 

@@ -123,6 +123,8 @@ pub struct Packed {
 pub enum Format {
     /// One file in gzip.
     Gzip,
+    /// One file in Zstandard.
+    Zstd,
     /// A folder of a zip archive; a wheel is one.
     Zip,
 }
@@ -166,6 +168,23 @@ impl Manifest {
             toml::from_str(text).map_err(|error| ModelsError::Manifest(error.to_string()))?;
         manifest.check().map_err(ModelsError::Manifest)?;
         Ok(manifest)
+    }
+
+    /// Adds models to the catalogue, each with the role that it serves. A model whose name is in
+    /// use is left out; a role that exists takes the model as its best candidate.
+    pub(super) fn extend(&mut self, entries: Vec<(Model, Role)>) -> Result<(), ModelsError> {
+        for (model, role) in entries {
+            if self.models.iter().any(|known| known.id == model.id) {
+                continue;
+            }
+            self.models.push(model);
+            if let Some(known) = self.roles.iter_mut().find(|known| known.name == role.name) {
+                known.candidates.splice(..0, role.candidates.into_iter().take(1));
+            } else {
+                self.roles.push(role);
+            }
+        }
+        self.check().map_err(ModelsError::Manifest)
     }
 
     /// The model called `id`.

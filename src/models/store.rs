@@ -7,6 +7,7 @@ use std::sync::Arc;
 
 use super::lock::Lock;
 use super::manifest::TEXT_ROLE;
+use super::pairs::Pairs;
 use super::stamp::{Stamp, Stamps};
 use super::{Choice, FileSpec, LLM, Manifest, Model, ModelsError, digest, manifest};
 
@@ -53,9 +54,13 @@ pub enum FileState {
 }
 
 impl ModelStore {
-    /// The store in `dir`, which need not exist yet, with the built-in catalogue.
+    /// The store in `dir`, which need not exist yet, with the built-in catalogue and the
+    /// translation models that were pulled by name.
     pub fn open(dir: impl Into<PathBuf>) -> Result<Self, ModelsError> {
-        Ok(Self::with_manifest(dir, Manifest::built_in()?))
+        let dir = dir.into();
+        let mut manifest = Manifest::built_in()?;
+        manifest.extend(Pairs::read(&dir)?.entries())?;
+        Ok(Self::with_manifest(dir, manifest))
     }
 
     /// The store in `dir` with another catalogue.

@@ -9,6 +9,7 @@ use std::io::{self, Read};
 use std::path::{Component, Path, PathBuf};
 
 use flate2::read::{GzDecoder, MultiGzDecoder};
+use ruzstd::decoding::StreamingDecoder;
 use zip::ZipArchive;
 
 use super::ModelsError;
@@ -42,6 +43,14 @@ pub(super) fn copy_member(archive: &Path, member: &str, out: &mut Sink) -> Resul
 pub(super) fn gunzip(packed: &Path, out: &mut Sink) -> Result<(), ModelsError> {
     let file = File::open(packed).map_err(ModelsError::io(packed))?;
     copy(packed, &mut MultiGzDecoder::new(file), out)
+}
+
+/// Unpacks one file in Zstandard to `out`, which says how much it may hold.
+pub(super) fn unzstd(packed: &Path, out: &mut Sink) -> Result<(), ModelsError> {
+    let file = File::open(packed).map_err(ModelsError::io(packed))?;
+    let mut unpacked =
+        StreamingDecoder::new(file).map_err(|error| bad(packed, &error.to_string()))?;
+    copy(packed, &mut unpacked, out)
 }
 
 /// Unpacks what lies below `folder` in a zip archive into the new folder `into`.

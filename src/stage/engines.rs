@@ -103,14 +103,14 @@ impl Engines {
         let model = &found.model;
         let engine: Box<dyn Translator> = match model.kind {
             Kind::Firefox => {
-                let vocab = self.file(model, "vocab")?;
-                let shortlist = self.file(model, "lex")?;
-                Box::new(Firefox::load(
-                    &self.file(model, "model")?,
-                    &vocab,
-                    &vocab,
-                    Some(&shortlist),
-                )?)
+                let shared = self.file(model, "vocab");
+                // Pairs with another script have a vocabulary for each language.
+                let (source, target) = match shared {
+                    Ok(vocab) => (vocab.clone(), vocab),
+                    Err(_) => (self.file(model, "srcvocab")?, self.file(model, "trgvocab")?),
+                };
+                let (network, shortlist) = (self.file(model, "model")?, self.file(model, "lex")?);
+                Box::new(Firefox::load(&network, &source, &target, Some(&shortlist))?)
             }
             Kind::Marian => Box::new(Marian::load(&found.dir, &self.hardware)?),
             Kind::Gguf => {

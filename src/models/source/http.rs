@@ -8,6 +8,7 @@ use std::time::Duration;
 use futures::StreamExt;
 use reqwest::header::{CONTENT_RANGE, RANGE};
 use reqwest::{Client, Response, StatusCode, Url};
+use serde::de::DeserializeOwned;
 
 use crate::models::ModelsError;
 use crate::models::sink::Sink;
@@ -90,6 +91,33 @@ impl Http {
     }
 
     /// One request, from where `out` ends.
+    /// The JSON document at `url`, of at most `limit_bytes`.
+    pub(in crate::models) async fn json<T: DeserializeOwned>(
+        &self,
+        url: &str,
+        limit_bytes: usize,
+    ) -> Result<T, ModelsError> {
+        let url = Url::parse(url).map_err(|error| source_error(url, &error))?;
+        let failed = |detail: String| ModelsError::Source { origin: plain(&url), detail };
+        let response = match self.ask(&url, None, 0).await {
+            Ok(response) => response,
+            Err(Broken::Interrupted(detail)) => return Err(failed(detail)),
+            Err(Broken::Fatal(error)) => return Err(error),
+        };
+        if response.status() != StatusCode::OK {
+            return Err(failed(format!("the server answers {}", response.status())));
+        }
+        let mut body = Vec::new();
+        let mut pieces = response.bytes_stream();
+        while let Some(piece) = pieces.next().await {
+            body.extend_from_slice(&piece.map_err(|error| failed(cause(&error)))?);
+            if body.len() > limit_bytes {
+                return Err(failed(format!("the answer is longer than {limit_bytes} bytes")));
+            }
+        }
+        serde_json::from_slice(&body).map_err(|error| failed(error.to_string()))
+    }
+
     async fn once(&self, url: &Url, token: Option<&str>, out: &mut Sink) -> Result<(), Broken> {
         let response = self.ask(url, token, out.size_bytes()).await?;
         match response.status() {

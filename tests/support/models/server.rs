@@ -60,6 +60,11 @@ impl Server {
         Self { address, shared }
     }
 
+    /// Serves one more path.
+    pub fn serve(&self, path: &str, served: Served) {
+        self.shared.lock().unwrap().0.insert(path.to_owned(), served);
+    }
+
     /// The address of a path.
     pub fn url(&self, path: &str) -> String {
         format!("http://{}{path}", self.address)

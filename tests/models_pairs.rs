@@ -1,0 +1,108 @@
+//! `models pull --pair`: translation models that the catalogue does not name.
+
+#[path = "support/models/mod.rs"]
+mod fixture;
+
+use std::sync::Arc;
+
+use fixture::server::{Served, Server};
+use fixture::{bytes, failure, sha256};
+use mega_pipeline::models::{ModelStore, PullOptions, Silent, Want, find_pair, pull};
+
+/// A service like Mozilla's Remote Settings with one model from English to German, whose network
+/// is told to have the hash `network_hash`, and one from German to English.
+async fn remote_settings(network_hash: &str) -> (Server, Vec<(&'static str, Vec<u8>)>) {
+    let files = vec![("model", bytes(5_000)), ("lex", bytes(700)), ("vocab", bytes(90))];
+    let packed: Vec<(String, Vec<u8>)> = files
+        .iter()
+        .map(|(kind, content)| {
+            let level = ruzstd::encoding::CompressionLevel::Fastest;
+            (format!("/files/{kind}.zst"), ruzstd::encoding::compress_to_vec(&content[..], level))
+        })
+        .collect();
+    let record = |kind: &str,
+                  content: &[u8],
+                  packed: &[u8],
+                  languages: [&str; 2],
+                  version: &str| {
+        let hash = if kind == "model" { network_hash.to_owned() } else { sha256(content) };
+        serde_json::json!({
+            "name": format!("{kind}.ende.bin"), "fileType": kind, "version": version,
+            "architecture": "base", "sourceLanguage": languages[0], "targetLanguage": languages[1],
+            "decompressedHash": hash, "decompressedSize": content.len(),
+            "attachment": {
+                "hash": sha256(packed), "size": packed.len(), "location": format!("{kind}.zst"),
+            },
+        })
+    };
+    let mut records = vec![
+        serde_json::json!({ "name": "of another shape" }),
+        record("model", &files[0].1, &packed[0].1, ["de", "en"], "3.0"),
+        // Older, newer than the engine knows, and without its other files.
+        record("model", &[0; 9], &packed[0].1, ["en", "de"], "2.0"),
+        record("model", &[0; 9], &packed[0].1, ["en", "de"], "4.0"),
+        record("model", &[0; 9], &packed[0].1, ["en", "de"], "3.1"),
+    ];
+    for ((kind, content), (_, packed)) in files.iter().zip(&packed) {
+        records.push(record(kind, content, packed, ["en", "de"], "3.0"));
+    }
+    let list = serde_json::json!({ "data": records }).to_string();
+    let mut served = vec![(
+        "/v1/buckets/main/collections/translations-models-v2/records",
+        Served::well(list.as_bytes()),
+    )];
+    served.extend(packed.iter().map(|(path, packed)| (path.as_str(), Served::well(packed))));
+    let server = Server::start(&served).await;
+    let base = server.url("/files/");
+    let root = serde_json::json!({ "capabilities": { "attachments": { "base_url": base } } });
+    server.serve("/v1/", Served::well(root.to_string().as_bytes()));
+    (server, files)
+}
+
+#[tokio::test]
+async fn a_pair_of_languages_is_found_pulled_and_remembered() {
+    let (server, files) = remote_settings(&sha256(&bytes(5_000))).await;
+    let root = tempfile::tempdir().unwrap();
+    let dir = root.path().join("models");
+    let role = find_pair(&dir, &server.url("/v1"), "en-de").await.unwrap();
+    assert_eq!(role, "translation-en-de");
+    let store = ModelStore::open(&dir).unwrap();
+    let wants = [Want::parse(store.manifest(), &role).unwrap()];
+    let report = pull(&store, &wants, &PullOptions::default(), Arc::new(Silent)).await.unwrap();
+    assert_eq!(report.outcomes[0].result.as_ref().unwrap().model, "firefox-en-de");
+    for (kind, content) in files {
+        let file = dir.join("firefox-en-de").join(format!("{kind}.ende.bin"));
+        assert_eq!(std::fs::read(file).unwrap(), content, "{kind}");
+    }
+    // Whoever opens the folder later finds the model like any other.
+    let later = ModelStore::open(&dir).unwrap();
+    let found = later.resolve(&role, None).unwrap();
+    assert_eq!(found.model.id, "firefox-en-de");
+    assert_eq!(found.model.languages, ["en", "de"]);
+    assert!(later.manifest().model("firefox-en-fr").is_ok());
+}
+
+#[tokio::test]
+async fn a_network_that_is_not_the_one_announced_is_not_used() {
+    let (server, _) = remote_settings(&"0".repeat(64)).await;
+    let root = tempfile::tempdir().unwrap();
+    let role = find_pair(root.path(), &server.url("/v1"), "en-de").await.unwrap();
+    let store = ModelStore::open(root.path()).unwrap();
+    let wants = [Want::Model("firefox-en-de".to_owned())];
+    let report = pull(&store, &wants, &PullOptions::default(), Arc::new(Silent)).await.unwrap();
+    assert!(failure(&report).contains("has sha256"), "{}", failure(&report));
+    assert!(!store.is_installed("firefox-en-de") && store.manifest().role(&role).is_ok());
+}
+
+#[tokio::test]
+async fn a_pair_that_cannot_be_had_is_told_with_those_that_can() {
+    let (server, _) = remote_settings("").await;
+    let root = tempfile::tempdir().unwrap();
+    for (pair, reason) in [("en-xx", "there are en-de"), ("de-en", "does not begin with `en-`")] {
+        let error = find_pair(root.path(), &server.url("/v1"), pair).await.unwrap_err();
+        assert!(error.to_string().contains(reason), "{error}");
+    }
+    let error = find_pair(root.path(), &server.url("/nothing"), "en-de").await.unwrap_err();
+    assert!(error.to_string().contains("404"), "{error}");
+    assert_eq!(std::fs::read_dir(root.path()).unwrap().count(), 0);
+}
