@@ -55,30 +55,6 @@ fn sentences_become_the_symbols_of_the_reference() {
     assert!(wrong.is_empty(), "{} of {compared}:\n{}", wrong.len(), wrong.join("\n"));
 }
 
-/// The highest correlation of two recordings, of which `other` may begin a little earlier.
-fn correlation(one: &[f32], other: &[f32]) -> f64 {
-    const EARLIER: usize = 14_000;
-    // A piece of the middle tells where they fit; the whole is compared there alone.
-    let middle = one.len() / 2..one.len() / 2 + 2_000;
-    let shift = (0..EARLIER)
-        .map(|shift| (shift, alike(&one[middle.clone()], &other[middle.start + shift..])))
-        .max_by(|(_, left), (_, right)| left.total_cmp(right))
-        .map_or(0, |(shift, _)| shift);
-    alike(one, &other[shift..])
-}
-
-/// The correlation of `one` with as much of `other`.
-fn alike(one: &[f32], other: &[f32]) -> f64 {
-    let (mut products, mut ones, mut others) = (0.0, 0.0, 0.0);
-    for (a, b) in one.iter().zip(other) {
-        let (a, b) = (f64::from(*a), f64::from(*b));
-        products += a * b;
-        ones += a * a;
-        others += b * b;
-    }
-    products / (ones * others).sqrt()
-}
-
 #[test]
 fn the_voices_sound_as_in_the_reference() {
     for Spoken { voice, language, text } in golden().spoken {
@@ -88,7 +64,7 @@ fn the_voices_sound_as_in_the_reference() {
         let said = support::voices::kokoro(&voice, &language).say(&text, 1.0).expect("speech");
         let said = audio::Audio { sample_rate: 24_000, samples: said };
         assert!(said.samples.len() > 20_000);
-        let alike = correlation(&said.samples, &reference.samples);
+        let alike = support::sound::correlation(&said.samples, &reference.samples, 14_000);
         println!("{voice}: {alike:.4}");
         assert!(alike > 0.99, "{voice}: {alike}");
     }

@@ -1,11 +1,16 @@
-//! Piper voices (VITS models of the Piper project) through the crate piper-rs.
+//! Piper voices (VITS models of the Piper project) on ONNX Runtime.
 //!
-//! Called by the speaking stages. Phonemes come from [`super::phonemes`], because
-//! piper-rs's own way to them loses the punctuation that makes a voice pause.
+//! Called by the speaking stages. The crate piper-rs reads a voice's configuration. Phonemes
+//! come from [`super::phonemes`], because piper-rs's own way to them loses the punctuation that
+//! makes a voice pause; and the network is run here, because piper-rs leaves out the blank that
+//! voices are trained to find before the first phoneme: without it that phoneme is cut short,
+//! and `Containers` is heard as `and Tanners`.
 
 use std::fs;
 use std::path::Path;
 
+use ort::session::Session;
+use ort::value::Tensor;
 use piper_rs::ModelConfig;
 use serde_json::{Map, Value};
 use unicode_normalization::UnicodeNormalization;
@@ -14,14 +19,19 @@ use super::phonemes::{self, Clause, TIE};
 use super::{EngineError, Hardware, Voice, onnx, voice};
 use crate::audio::speech;
 
+/// What a voice reads before the first phoneme, after each, and after the last, as it stands in
+/// its table of phonemes.
+const BEGIN: char = '^';
+const BLANK: char = '_';
+const END: char = '$';
+
+/// The speaker of a voice that has several.
+const SPEAKER: i64 = 0;
+
 /// A loaded Piper voice.
 pub struct Piper {
-    model: piper_rs::Piper,
-    /// Name of the language in espeak-ng, such as `en-us`.
-    language: String,
-    sample_rate: u32,
-    /// The voice's own pace: 1, or more for a slower one.
-    length_scale: f32,
+    session: Session,
+    config: ModelConfig,
 }
 
 impl Piper {
@@ -38,31 +48,63 @@ impl Piper {
             EngineError::load(format!("The voice's configuration {}", config.display()), error)
         })?;
         let session = onnx::session(onnx, hardware)?;
-        Ok(Self {
-            language: parsed.espeak.voice.clone(),
-            sample_rate: parsed.audio.sample_rate,
-            length_scale: parsed.inference.length_scale,
-            model: piper_rs::Piper::from_session(session, parsed),
-        })
+        Ok(Self { session, config: parsed })
+    }
+
+    /// The numbers that the voice reads for `sentence`, as the reference `piper-tts` makes them.
+    ///
+    /// # Errors
+    /// When espeak-ng has not been started or does not know the voice's language.
+    pub fn tokens(&self, sentence: &str) -> Result<Vec<i64>, EngineError> {
+        let clauses = phonemes::phonemes(sentence, &self.config.espeak.voice)?;
+        Ok(if clauses.is_empty() { Vec::new() } else { self.numbered(&in_symbols(&clauses)) })
+    }
+
+    fn numbered(&self, symbols: &str) -> Vec<i64> {
+        let numbers =
+            |symbol: char| self.config.phoneme_id_map.get(&symbol).map_or(&[][..], Vec::as_slice);
+        let mut tokens = [numbers(BEGIN), numbers(BLANK)].concat();
+        for symbol in symbols.chars().map(numbers).filter(|numbers| !numbers.is_empty()) {
+            tokens.extend_from_slice(symbol);
+            tokens.extend_from_slice(numbers(BLANK));
+        }
+        tokens.extend_from_slice(numbers(END));
+        tokens
+    }
+
+    /// Runs the network; `length_scale` above 1 is slower.
+    fn run(&mut self, tokens: Vec<i64>, length_scale: f32) -> ort::Result<Vec<f32>> {
+        let length = tokens.len();
+        let inference = &self.config.inference;
+        let scales = vec![inference.noise_scale, length_scale, inference.noise_w];
+        let mut inputs = ort::inputs! {
+            "input" => Tensor::from_array(([1, length], tokens))?,
+            "input_lengths" => Tensor::from_array(([1], vec![length as i64]))?,
+            "scales" => Tensor::from_array(([3], scales))?,
+        };
+        if self.config.num_speakers > 1 {
+            inputs.push(("sid".into(), Tensor::from_array(([1], vec![SPEAKER]))?.into()));
+        }
+        let outputs = self.session.run(inputs)?;
+        let (_, samples) = outputs[0].try_extract_tensor::<f32>()?;
+        Ok(samples.to_vec())
     }
 }
 
 impl Voice for Piper {
     fn sample_rate(&self) -> u32 {
-        self.sample_rate
+        self.config.audio.sample_rate
     }
 
     fn say(&mut self, sentence: &str, speed: f32) -> Result<Vec<f32>, EngineError> {
-        let clauses = phonemes::phonemes(sentence, &self.language)?;
-        if clauses.is_empty() {
+        let length_scale = self.config.inference.length_scale / voice::checked_speed(speed)?;
+        let tokens = self.tokens(sentence)?;
+        if tokens.is_empty() {
             return Ok(Vec::new());
         }
-        let length_scale = self.length_scale / voice::checked_speed(speed)?;
-        let (raw, _) = self
-            .model
-            .create(&in_symbols(&clauses), true, None, Some(length_scale), None, None)
-            .map_err(|error| EngineError::run("Speaking", error))?;
-        speech::tidy(&raw, self.sample_rate).ok_or_else(|| {
+        let raw =
+            self.run(tokens, length_scale).map_err(|error| EngineError::run("Speaking", error))?;
+        speech::tidy(&raw, self.sample_rate()).ok_or_else(|| {
             EngineError::run("Speaking", "the model made samples that are no numbers")
         })
     }

@@ -58,12 +58,13 @@ impl LlmTranslator {
         self.book.map_or_else(Vec::new, |book| book.calendar_of(sentence))
     }
 
-    /// The sentence as the next turn of a conversation that begins with examples and ends with
-    /// the sentence before.
+    /// The sentence as the next turn of a conversation: after the sentence before it or, where
+    /// there is none, after examples. Both at once would take twice the time to read.
     fn in_context(&self, previous: Option<(&str, &str)>, sentence: &str) -> Vec<ChatMessage> {
         let mut messages = vec![self.task(sentence)];
-        let examples = self.book.map_or(&[][..], |book| book.examples);
-        for (english, translation) in examples.iter().copied().chain(previous) {
+        let examples = self.book.filter(|_| previous.is_none()).map(|book| book.examples);
+        let turns = examples.unwrap_or_default().iter().copied().chain(previous);
+        for (english, translation) in turns {
             messages.push(ChatMessage::user(english));
             messages.push(ChatMessage::assistant(translation));
         }
