@@ -208,3 +208,22 @@ fn voices_and_instruction_of_a_run_are_what_was_typed() {
     let both = ["run", SAMPLE, "--stub", "--template", "free", "--instruction", "x"];
     assert_eq!(run(mega(dir.path()).args(both)).status.code(), Some(2));
 }
+
+#[test]
+fn health_tells_whether_the_server_answers() {
+    let dir = tempfile::tempdir().unwrap();
+    let server = Server::start(dir.path(), &["--stub"]);
+    let health = |address: &str, more: &[&str]| {
+        run(mega(dir.path()).args(["health", "--listen", address]).args(more))
+    };
+    let well = health(&server.address, &[]);
+    assert!(well.status.success(), "{}", stderr(&well));
+    assert_eq!(stdout(&well), "ok\n");
+    // As in a container, where the server listens on every address.
+    let port = server.address.rsplit(':').next().unwrap().to_owned();
+    assert!(health(&format!("0.0.0.0:{port}"), &["--ready"]).status.success());
+    drop(server);
+    let gone = health(&format!("127.0.0.1:{port}"), &[]);
+    assert_eq!(gone.status.code(), Some(1));
+    assert!(stderr(&gone).contains("does not answer"), "{}", stderr(&gone));
+}

@@ -81,7 +81,9 @@ async fn the_form_offers_the_configured_languages_and_templates() {
     let options = |name: &str| -> Vec<String> {
         all(&page, &format!("select[name={name}] option")).into_iter().map(words).collect()
     };
-    assert_eq!(options("target"), ["French", "Portuguese"]);
+    // The text model translates to French here.
+    assert_eq!(options("target"), ["French (with slips)", "Portuguese"]);
+    assert_eq!(options("language"), ["Find out", "English", "French"]);
     assert_eq!(options("template"), ["Continue the thought", "Free"]);
     assert_eq!(one(&page, "select[name=target] option[selected]").attr("value"), Some("fr"));
     assert_eq!(words(one(&page, "footer")), "Stub stages: no model is used.");
@@ -372,7 +374,10 @@ async fn the_pages_speak_french_to_who_asks_for_it() {
     let home = page_in(&site, "fr-FR,fr;q=0.9,en;q=0.5", "/").await;
     assert_eq!(one(&home, "html").attr("lang"), Some("fr"));
     assert_eq!(words(one(&home, "#hint")), "Cliquez sur le micro pour enregistrer un message");
-    assert_eq!(words(one(&home, "select[name=target] option[selected]")), "français");
+    assert_eq!(
+        words(one(&home, "select[name=target] option[selected]")),
+        "français (approximatif)"
+    );
     assert_eq!(words(one(&home, ".state")), "Terminé");
     let script = one(&home, "body").attr("data-words").expect("the script's words");
     assert!(script.contains("Arrêter et envoyer"), "{script}");

@@ -6,6 +6,7 @@ mod bench;
 mod completions;
 mod config;
 mod doctor;
+mod health;
 mod models;
 mod progress;
 mod record;
@@ -87,6 +88,8 @@ enum Command {
     Voices(voices::VoicesArgs),
     /// Check everything that can go wrong, and say how to mend it
     Doctor(doctor::DoctorArgs),
+    /// Ask whether the server of this configuration answers
+    Health(health::HealthArgs),
     /// Print every setting, its value, and where it came from
     Config(config::ConfigArgs),
     /// Measure the stages on this machine
@@ -121,6 +124,7 @@ pub fn run(cli: Cli) -> Result<(), AppError> {
         Command::Models(args) => run_models(args, &settings),
         Command::Voices(args) => voices::run(&args, &settings),
         Command::Doctor(args) => doctor::run(&args, &settings),
+        Command::Health(args) => health::run(&args, &settings),
         Command::Config(args) => config::run(&args, &config),
         Command::Bench(args) => bench::run(&args, &settings),
         Command::Completions(_) => unreachable!("handled above"),

@@ -96,12 +96,18 @@ fn offer(args: &ServeArgs, settings: &Settings, models: &ModelStore) -> WebConfi
         let targets = stage::targets(models);
         targets.iter().map(|language| choice(language.tag, language.english_name)).collect()
     };
+    let rough = targets
+        .iter()
+        .map(|choice| choice.value.clone())
+        .filter(|tag| !args.stub && stage::is_rough(models, &settings.models, tag))
+        .collect();
     let templates =
         templates::ALL.iter().map(|template| choice(template.name, template.title)).collect();
     WebConfig {
         defaults: settings.defaults.clone(),
         spoken: spoken(args, settings, models),
         targets,
+        rough,
         templates,
         voices: if args.stub { Vec::new() } else { voices(settings, models) },
         max_upload_bytes: settings.max_upload_bytes,

@@ -242,6 +242,15 @@ pub fn targets(store: &ModelStore) -> Vec<&'static language::Language> {
         .collect()
 }
 
+/// Whether texts in a language are translated by the text model, which errs more often than a
+/// translation model; `picks` are the models that the configuration names, by role.
+#[must_use]
+pub fn is_rough(store: &ModelStore, picks: &BTreeMap<String, String>, tag: &str) -> bool {
+    let role = format!("translation-en-{tag}");
+    let found = store.resolve(&role, picks.get(&role).map(String::as_str));
+    found.is_ok_and(|found| found.model.kind == Kind::Gguf)
+}
+
 fn unknown_language(tag: &str) -> StageError {
     let hint = language::nearest(tag)
         .map(|near| format!(" Did you mean {} ({})?", near.tag, near.english_name))

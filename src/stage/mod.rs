@@ -18,7 +18,7 @@ use std::sync::{Arc, Mutex};
 
 use serde::{Deserialize, Serialize};
 
-pub use engines::{spoken, targets};
+pub use engines::{is_rough, spoken, targets};
 pub use error::{ErrorCode, StageError};
 pub use kind::StageKind;
 pub use voices::{VoiceInfo, voices};

@@ -202,6 +202,7 @@ mod tests {
             defaults: JobOptions { max_tokens: 99, ..JobOptions::default() },
             spoken: vec![choice("en", "English")],
             targets: vec![choice("fr", "French"), choice("pt", "Portuguese")],
+            rough: Vec::new(),
             templates: vec![choice("continue", "Continue the thought")],
             max_upload_bytes: 1,
             voices: Vec::new(),

@@ -32,6 +32,8 @@ pub struct WebConfig {
     pub spoken: Vec<Choice>,
     /// Languages that can be translated to and spoken.
     pub targets: Vec<Choice>,
+    /// Tags of those that the text model translates, with slips.
+    pub rough: Vec<String>,
     /// Prompt templates.
     pub templates: Vec<Choice>,
     /// Voices that are installed.

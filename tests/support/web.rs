@@ -182,6 +182,7 @@ fn config() -> WebConfig {
     WebConfig {
         defaults: JobOptions::default(),
         spoken: vec![choice("auto", "found out"), choice("en", "English"), choice("fr", "French")],
+        rough: vec!["fr".to_owned()],
         targets: vec![choice("fr", "French"), choice("pt", "Portuguese")],
         templates: vec![choice("continue", "Continue the thought"), choice("free", "Free")],
         max_upload_bytes: MAX_UPLOAD_BYTES,

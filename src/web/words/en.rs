@@ -29,6 +29,7 @@ pub(super) const WORDS: Words = Words {
     spoken: "Spoken language",
     spoken_auto: "Find out",
     translate_to: "Translate to",
+    rough: "with slips",
     what_to_write: "What to write",
     longest_text: "Length at most",
     as_template: "As the task needs",

@@ -29,6 +29,7 @@ pub(super) const WORDS: Words = Words {
     spoken: "Langue parlée",
     spoken_auto: "À reconnaître",
     translate_to: "Traduire en",
+    rough: "approximatif",
     what_to_write: "Texte à écrire",
     longest_text: "Longueur maximale",
     as_template: "Selon la tâche",

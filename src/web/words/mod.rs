@@ -49,6 +49,7 @@ pub(super) struct Words {
     pub spoken: &'static str,
     pub spoken_auto: &'static str,
     pub translate_to: &'static str,
+    pub rough: &'static str,
     pub what_to_write: &'static str,
     pub longest_text: &'static str,
     pub as_template: &'static str,
