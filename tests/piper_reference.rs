@@ -59,7 +59,7 @@ fn without_noise_the_voice_sounds_as_in_the_reference() {
     let quiet = dir.path().join("quiet.json");
     std::fs::write(&quiet, config.to_string()).expect("a file");
     let network = model_file(MODEL, "en_US-joe-medium.onnx");
-    let mut piper = Piper::load(&network, &quiet, &hardware()).expect("the voice loads");
+    let mut piper = Piper::load(&network, &quiet, None, &hardware()).expect("the voice loads");
     let said = piper.say(&golden().spoken, 1.0).expect("speech");
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/golden/piper.wav");
     let reference = audio::read_wav(&path).expect("a recording");

@@ -138,7 +138,7 @@ fn voices(settings: &Settings, models: &ModelStore) -> Vec<OfferedVoice> {
         .filter(|voice| voice.installed)
         .map(|voice| OfferedVoice {
             language: voice.language.tag.to_owned(),
-            choice: Choice { value: voice.model.id.clone(), title: voice.model.title.clone() },
+            choice: Choice { value: voice.id(), title: voice.title() },
         })
         .collect()
 }

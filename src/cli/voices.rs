@@ -35,8 +35,8 @@ pub struct VoicesArgs {
 #[derive(Serialize)]
 struct Row<'a> {
     language: &'static str,
-    id: &'a str,
-    title: &'a str,
+    id: String,
+    title: String,
     engine: &'static str,
     licence: &'a str,
     /// Samples per second, where known.
@@ -68,7 +68,9 @@ fn choose<'a, 'b>(
     let tag = language::language(which).map(|language| language.tag);
     let chosen: Vec<_> = voices
         .iter()
-        .filter(|voice| voice.model.id == which || Some(voice.language.tag) == tag)
+        .filter(|voice| {
+            voice.model.id == which || voice.id() == which || Some(voice.language.tag) == tag
+        })
         .collect();
     if chosen.is_empty() {
         let mut tags: Vec<&str> = voices.iter().map(|voice| voice.language.tag).collect();
@@ -86,8 +88,8 @@ fn list(voices: &[&VoiceInfo<'_>], json: bool, store: &ModelStore) -> Result<(),
         .iter()
         .map(|voice| Row {
             language: voice.language.tag,
-            id: &voice.model.id,
-            title: &voice.model.title,
+            id: voice.id(),
+            title: voice.title(),
             engine: voice.engine(),
             licence: &voice.model.licence,
             sample_rate: voice.sample_rate(store),
@@ -127,9 +129,10 @@ fn say(
         None => "en",
         Some(which) => {
             // A voice that was named, and not only its language.
-            if let Some(voice) = chosen.iter().find(|voice| voice.model.id == which) {
-                options.voice.clone_from(&voice.model.id);
-                options.voice_en.clone_from(&voice.model.id);
+            let named = |voice: &&&VoiceInfo<'_>| voice.id() == which || voice.model.id == which;
+            if let Some(voice) = chosen.iter().find(named) {
+                options.voice = voice.id();
+                options.voice_en = voice.id();
             }
             chosen.first().map_or("en", |voice| voice.language.tag)
         }

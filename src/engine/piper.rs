@@ -25,21 +25,26 @@ const BEGIN: char = '^';
 const BLANK: char = '_';
 const END: char = '$';
 
-/// The speaker of a voice that has several.
-const SPEAKER: i64 = 0;
-
 /// A loaded Piper voice.
 pub struct Piper {
     session: Session,
     config: ModelConfig,
+    /// Of a voice with several speakers, the one that speaks.
+    speaker: i64,
 }
 
 impl Piper {
     /// Loads the voice `onnx` with its `config`, the `.onnx.json` published beside it.
     ///
     /// # Errors
-    /// When a file is absent or damaged, or ONNX Runtime has not been opened.
-    pub fn load(onnx: &Path, config: &Path, hardware: &Hardware) -> Result<Self, EngineError> {
+    /// When a file is absent or damaged, ONNX Runtime has not been opened, or the voice has no
+    /// such `speaker`; without one its first speaks.
+    pub fn load(
+        onnx: &Path,
+        config: &Path,
+        speaker: Option<&str>,
+        hardware: &Hardware,
+    ) -> Result<Self, EngineError> {
         let json = fs::read_to_string(config).map_err(|_| EngineError::Missing {
             what: "The voice's configuration".into(),
             path: config.into(),
@@ -47,8 +52,9 @@ impl Piper {
         let parsed = parse_config(&json).map_err(|error| {
             EngineError::load(format!("The voice's configuration {}", config.display()), error)
         })?;
+        let speaker = speaker_number(&parsed, speaker)?;
         let session = onnx::session(onnx, hardware)?;
-        Ok(Self { session, config: parsed })
+        Ok(Self { session, config: parsed, speaker })
     }
 
     /// The numbers that the voice reads for `sentence`, as the reference `piper-tts` makes them.
@@ -83,7 +89,7 @@ impl Piper {
             "scales" => Tensor::from_array(([3], scales))?,
         };
         if self.config.num_speakers > 1 {
-            inputs.push(("sid".into(), Tensor::from_array(([1], vec![SPEAKER]))?.into()));
+            inputs.push(("sid".into(), Tensor::from_array(([1], vec![self.speaker]))?.into()));
         }
         let outputs = self.session.run(inputs)?;
         let (_, samples) = outputs[0].try_extract_tensor::<f32>()?;
@@ -108,6 +114,31 @@ impl Voice for Piper {
             EngineError::run("Speaking", "the model made samples that are no numbers")
         })
     }
+}
+
+/// The speakers of the voice with this `config`, in the order of their numbers; none if there is
+/// but one, or the file cannot be read.
+#[must_use]
+pub fn speakers(config: &Path) -> Vec<String> {
+    let parsed = fs::read_to_string(config).ok().and_then(|json| parse_config(&json).ok());
+    let Some(parsed) = parsed.filter(|config| config.num_speakers > 1) else { return Vec::new() };
+    let mut speakers: Vec<(i64, String)> =
+        parsed.speaker_id_map.into_iter().map(|(name, number)| (number, name)).collect();
+    speakers.sort();
+    speakers.into_iter().map(|(_, name)| name).collect()
+}
+
+/// The number of the speaker called `name`.
+fn speaker_number(config: &ModelConfig, name: Option<&str>) -> Result<i64, EngineError> {
+    let Some(name) = name else { return Ok(0) };
+    config.speaker_id_map.get(name).copied().ok_or_else(|| {
+        let mut known: Vec<&str> = config.speaker_id_map.keys().map(String::as_str).collect();
+        known.sort_unstable();
+        let known = if known.is_empty() { "only one".to_owned() } else { known.join(", ") };
+        EngineError::UnsupportedLanguage(format!(
+            "The voice has no speaker `{name}`; it has {known}."
+        ))
+    })
 }
 
 /// Samples per second of the voice with this `config`, if it can be read.
@@ -165,5 +196,22 @@ mod tests {
             "phoneme_id_map":{"_":[0]}}"#;
         let config = parse_config(json).expect("it is complete enough");
         assert_eq!((config.num_speakers, config.audio.sample_rate), (1, 22050));
+    }
+
+    #[test]
+    fn a_speaker_is_found_by_name_and_an_unknown_one_is_told_with_those_there_are() {
+        let json = r#"{"audio":{"sample_rate":22050},"espeak":{"voice":"fr"},
+            "inference":{"noise_scale":0.6,"length_scale":1,"noise_w":0.8},"num_speakers":2,
+            "speaker_id_map":{"pierre":1,"jessica":0},"phoneme_id_map":{"_":[0]}}"#;
+        let config = parse_config(json).expect("a configuration");
+        let number = |name| speaker_number(&config, name).map_err(|error| error.to_string());
+        assert_eq!(number(None), Ok(0));
+        assert_eq!(number(Some("pierre")), Ok(1));
+        assert!(number(Some("paul")).expect_err("no such speaker").contains("jessica, pierre"));
+        let dir = tempfile::tempdir().expect("a temporary folder");
+        let path = dir.path().join("voice.json");
+        fs::write(&path, json).expect("a file");
+        assert_eq!(speakers(&path), ["jessica", "pierre"]);
+        assert_eq!(sample_rate(&path), Some(22_050));
     }
 }

@@ -123,16 +123,18 @@ impl Engines {
         Ok(Loaded { engine, model: found.model.id })
     }
 
-    /// A voice for `tag`, a BCP 47 tag: the one with the model id `pick`, or the configured
+    /// A voice for `tag`, a BCP 47 tag: the one with the model id `pick`, perhaps with
+    /// a speaker behind a colon, or the configured
     /// one if that is empty.
     ///
     /// # Errors
     /// When there is no such voice for that language, or it does not load.
     pub fn voice(&mut self, tag: &str, pick: &str) -> Result<Loaded<Box<dyn Voice>>, StageError> {
-        let found = if pick.is_empty() {
+        let (id, speaker) = voices::parts(pick);
+        let found = if id.is_empty() {
             self.resolve_language("voice-", tag)?
         } else {
-            self.store.resolve(&voices::role(tag), Some(pick))?
+            self.store.resolve(&voices::role(tag), Some(id))?
         };
         self.open_onnx()?;
         phonemes::init(&self.resolve("phonemes")?.dir)?;
@@ -141,7 +143,7 @@ impl Engines {
             Kind::Piper => {
                 let config = self.file_ending(model, ".json")?;
                 let network = self.file_ending(model, ".onnx")?;
-                Box::new(Piper::load(&network, &config, &self.hardware)?)
+                Box::new(Piper::load(&network, &config, speaker, &self.hardware)?)
             }
             Kind::KokoroVoice => {
                 let network = self.kokoro(model)?;

@@ -14,7 +14,7 @@ pub fn piper() -> Piper {
     let model = "piper-en_US-joe-medium";
     let onnx = model_file(model, "en_US-joe-medium.onnx");
     let config = model_file(model, "en_US-joe-medium.onnx.json");
-    Piper::load(&onnx, &config, &hardware()).expect("the voice loads")
+    Piper::load(&onnx, &config, None, &hardware()).expect("the voice loads")
 }
 
 /// A Kokoro voice, such as `ff_siwis` for `fr`.

@@ -168,6 +168,8 @@ fn voices(
         let options = JobOptions {
             language: language.to_owned(),
             target: language.to_owned(),
+            voice: voice.id(),
+            voice_en: voice.id(),
             ..settings.defaults.clone()
         };
         let said = args.out.join("said.wav");
@@ -194,12 +196,12 @@ fn voices(
             // A string takes whatever is written to it.
             let _ = writeln!(heard, "{wrong}\t{sentence}\t{text}");
         }
-        let path = args.out.join(format!("heard.{language}.{}.tsv", voice.model.id));
+        let path = args.out.join(format!("heard.{language}.{}.tsv", voice.id().replace(':', ".")));
         fs::write(&path, heard).map_err(AppError::io(&path))?;
         let _ = fs::remove_file(&said);
         println!(
             "| {} | {language} | {ears} | {} | {:.1} % | {:.1} |",
-            voice.model.id,
+            voice.id(),
             sentences.len(),
             100.0 * errors as f64 / words.max(1) as f64,
             sound_ms as f64 / work_ms.max(1) as f64,
