@@ -36,7 +36,7 @@ LABEL org.opencontainers.image.title="Mega Pipeline" \
 RUN apt-get update \
     && apt-get install -y --no-install-recommends ca-certificates libstdc++6 \
     && rm -rf /var/lib/apt/lists/* \
-    && useradd --system --uid 10001 --home-dir /data mega \
+    && useradd --uid 10001 --no-create-home --home-dir /data mega \
     && install -d -o mega -g mega /data /models
 COPY --from=build /build/target/release/mega-pipeline /usr/local/bin/mega-pipeline
 ENV MEGA_DATA_DIR=/data \
