@@ -141,7 +141,7 @@ pub(super) const WORDS: Words = Words {
         ("free", "Libre"),
     ],
     roles: &[
-        ("speech-to-text", "transcrit le message en anglais"),
+        ("speech-to-text", "transcrit le message"),
         ("voice-activity", "distingue la parole du silence"),
         ("text-generation", "poursuit le message"),
         ("translation-en-fr", "traduit de l’anglais en français"),
