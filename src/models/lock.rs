@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 
-use super::{ModelsError, stamp};
+use super::{ModelsError, toml_file};
 
 /// Name of the file in the folder of the models.
 const FILE_NAME: &str = "models.lock.toml";
@@ -36,13 +36,7 @@ pub(super) struct Lock {
 impl Lock {
     /// The choices made in the folder `models`; none if nothing was pulled yet.
     pub(super) fn read(models: &Path) -> Result<Self, ModelsError> {
-        let path = file_in(models);
-        let wrong = |detail: String| ModelsError::Lock { path: path.clone(), detail };
-        match std::fs::read_to_string(&path) {
-            Ok(text) => toml::from_str(&text).map_err(|error| wrong(error.message().to_owned())),
-            Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(Self::default()),
-            Err(error) => Err(wrong(error.to_string())),
-        }
+        toml_file::read(&file_in(models))
     }
 
     /// Writes the choices, if they differ from what is there.
@@ -50,9 +44,7 @@ impl Lock {
         if Self::read(models).is_ok_and(|old| old == *self) {
             return Ok(());
         }
-        let path = file_in(models);
-        let text = toml::to_string(self).map_err(ModelsError::io(&path))?;
-        stamp::write_atomically(&path, &(HEADER.to_owned() + &text))
+        toml_file::write(&file_in(models), HEADER, self)
     }
 }
 

@@ -19,6 +19,7 @@ mod source;
 mod space;
 mod stamp;
 mod store;
+mod toml_file;
 mod unpack;
 
 pub use error::ModelsError;

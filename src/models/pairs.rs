@@ -13,7 +13,7 @@ use serde::{Deserialize, Serialize};
 
 use super::source::http::Http;
 use super::{
-    Candidate, FileSpec, Format, Kind, LLM, Model, ModelsError, Packed, Role, Source, stamp,
+    Candidate, FileSpec, Format, Kind, LLM, Model, ModelsError, Packed, Role, Source, toml_file,
 };
 use crate::text::language;
 
@@ -97,13 +97,7 @@ struct Attachment {
 impl Pairs {
     /// The pairs remembered in the folder `models`; none if nothing was asked for yet.
     pub(super) fn read(models: &Path) -> Result<Self, ModelsError> {
-        let path = file_in(models);
-        let wrong = |detail: String| ModelsError::Lock { path: path.clone(), detail };
-        match std::fs::read_to_string(&path) {
-            Ok(text) => toml::from_str(&text).map_err(|error| wrong(error.message().to_owned())),
-            Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(Self::default()),
-            Err(error) => Err(wrong(error.to_string())),
-        }
+        toml_file::read(&file_in(models))
     }
 
     /// The models and the roles that they serve.
@@ -116,9 +110,7 @@ impl Pairs {
         pairs.pair.retain(|pair| pair.to != found.to);
         pairs.pair.push(found);
         pairs.pair.sort_by(|one, other| one.to.cmp(&other.to));
-        let path = file_in(models);
-        let text = toml::to_string(&pairs).map_err(ModelsError::io(&path))?;
-        stamp::write_atomically(&path, &(HEADER.to_owned() + &text))
+        toml_file::write(&file_in(models), HEADER, &pairs)
     }
 }
 

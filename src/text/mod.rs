@@ -2,6 +2,7 @@
 //!
 //! Called by `engine`, `stage` and `web`. Pure functions on strings.
 
+pub mod calendar;
 pub mod language;
 pub mod prose;
 pub mod sentences;

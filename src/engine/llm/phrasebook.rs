@@ -3,37 +3,14 @@
 //! Used by `translate`. Written for this program; the examples show what small models get wrong
 //! most often (weekdays, times of day, what has lasted until now, possessives).
 
+use crate::text::calendar::{self, Calendar};
+
 /// English beside another language.
 pub struct Phrasebook {
     tag: &'static str,
     /// Sentences with their translations.
     pub examples: &'static [(&'static str, &'static str)],
-    /// Weekdays, Monday first, then months, as they stand in a sentence.
-    calendar: [&'static str; 19],
 }
-
-/// Weekdays and months, in the order of [`Phrasebook::calendar`].
-const CALENDAR: [&str; 19] = [
-    "Monday",
-    "Tuesday",
-    "Wednesday",
-    "Thursday",
-    "Friday",
-    "Saturday",
-    "Sunday",
-    "January",
-    "February",
-    "March",
-    "April",
-    "May",
-    "June",
-    "July",
-    "August",
-    "September",
-    "October",
-    "November",
-    "December",
-];
 
 const OPENING: &str =
     "The shop opens at nine o'clock on Wednesday and closes at half past five on Friday.";
@@ -57,27 +34,6 @@ static BOOKS: [Phrasebook; 5] = [
                  pas tous les autres.",
             ),
         ],
-        calendar: [
-            "lundi",
-            "mardi",
-            "mercredi",
-            "jeudi",
-            "vendredi",
-            "samedi",
-            "dimanche",
-            "janvier",
-            "février",
-            "mars",
-            "avril",
-            "mai",
-            "juin",
-            "juillet",
-            "août",
-            "septembre",
-            "octobre",
-            "novembre",
-            "décembre",
-        ],
     },
     Phrasebook {
         tag: "es",
@@ -94,27 +50,6 @@ static BOOKS: [Phrasebook; 5] = [
                  todos los demás.",
             ),
         ],
-        calendar: [
-            "lunes",
-            "martes",
-            "miércoles",
-            "jueves",
-            "viernes",
-            "sábado",
-            "domingo",
-            "enero",
-            "febrero",
-            "marzo",
-            "abril",
-            "mayo",
-            "junio",
-            "julio",
-            "agosto",
-            "septiembre",
-            "octubre",
-            "noviembre",
-            "diciembre",
-        ],
     },
     Phrasebook {
         tag: "it",
@@ -129,27 +64,6 @@ static BOOKS: [Phrasebook; 5] = [
                 "Ogni programma gira nella propria scatola, così che un errore non fermi tutti \
                  gli altri.",
             ),
-        ],
-        calendar: [
-            "lunedì",
-            "martedì",
-            "mercoledì",
-            "giovedì",
-            "venerdì",
-            "sabato",
-            "domenica",
-            "gennaio",
-            "febbraio",
-            "marzo",
-            "aprile",
-            "maggio",
-            "giugno",
-            "luglio",
-            "agosto",
-            "settembre",
-            "ottobre",
-            "novembre",
-            "dicembre",
         ],
     },
     Phrasebook {
@@ -167,27 +81,6 @@ static BOOKS: [Phrasebook; 5] = [
                  outros.",
             ),
         ],
-        calendar: [
-            "segunda",
-            "terça",
-            "quarta",
-            "quinta",
-            "sexta",
-            "sábado",
-            "domingo",
-            "janeiro",
-            "fevereiro",
-            "março",
-            "abril",
-            "maio",
-            "junho",
-            "julho",
-            "agosto",
-            "setembro",
-            "outubro",
-            "novembro",
-            "dezembro",
-        ],
     },
     Phrasebook {
         tag: "hi",
@@ -195,27 +88,6 @@ static BOOKS: [Phrasebook; 5] = [
             (OPENING, "दुकान बुधवार को नौ बजे खुलती है और शुक्रवार को साढ़े पाँच बजे बंद होती है।"),
             (CASTLE, "वह मार्च से यहाँ रहता है, लेकिन उसने कभी किला नहीं देखा।"),
             (BOXES, "हर प्रोग्राम अपने डिब्बे में चलता है, ताकि एक गलती बाकी सबको न रोके।"),
-        ],
-        calendar: [
-            "सोमवार",
-            "मंगलवार",
-            "बुधवार",
-            "गुरुवार",
-            "शुक्रवार",
-            "शनिवार",
-            "रविवार",
-            "जनवरी",
-            "फरवरी",
-            "मार्च",
-            "अप्रैल",
-            "मई",
-            "जून",
-            "जुलाई",
-            "अगस्त",
-            "सितंबर",
-            "अक्टूबर",
-            "नवंबर",
-            "दिसंबर",
         ],
     },
 ];
@@ -229,9 +101,10 @@ impl Phrasebook {
     /// The weekdays and months of an English sentence, each with its translation.
     pub fn calendar_of(&self, english: &str) -> Vec<(&'static str, &'static str)> {
         let words: Vec<&str> = english.split(|c: char| !c.is_alphabetic()).collect();
-        CALENDAR
-            .into_iter()
-            .zip(self.calendar)
+        let Some(own) = Calendar::of(self.tag) else { return Vec::new() };
+        calendar::ENGLISH
+            .names()
+            .zip(own.names())
             .filter(|(name, _)| {
                 // Sentences begin with May and March as well, and mean no month.
                 let ambiguous = matches!(*name, "May" | "March");

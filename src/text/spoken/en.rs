@@ -6,23 +6,9 @@ use regex::Captures;
 
 use super::numbers::{Speller, roman};
 use super::rules::{self, Rule, any_of, digits, group, rule};
+use crate::text::calendar::ENGLISH as CALENDAR;
 
 const SPELLER: Speller = Speller::English;
-
-const MONTHS: [&str; 12] = [
-    "January",
-    "February",
-    "March",
-    "April",
-    "May",
-    "June",
-    "July",
-    "August",
-    "September",
-    "October",
-    "November",
-    "December",
-];
 
 /// Short names of months, with the number of the month.
 const SHORT_MONTHS: [(&str, usize); 12] = [
@@ -176,13 +162,13 @@ const NUMBER: &str =
 
 /// In the order in which they apply: the longer before what it is made of.
 static RULES: LazyLock<Vec<Rule>> = LazyLock::new(|| {
-    let months = MONTHS.join("|");
+    let months = CALENDAR.months.join("|");
     let short_months = any_of(&SHORT_MONTHS, |it| it.0);
     let month = format!(r"(?P<month>{months}|(?:{short_months})\b\.?)");
     let currencies = any_of(&CURRENCIES, |it| it.0);
     let units = any_of(&UNITS, |it| it.0);
     let scale = "thousand|million|billion|trillion";
-    vec![
+    let mut rules = Vec::from([
         rule(
             r"(?:https?://|www\.)[^\s<>()]*[\w/]|\b[\w.+-]+@[\w-]+(?:\.[\w-]+)+|\b[a-z0-9-]+(?:\.[a-z0-9-]+)*\.(?:com|org|net|io|dev|ai|edu|gov)\b(?:/[^\s<>()]*[\w/])?",
             |it| Some(rules::address(&it[0], &SIGNS)),
@@ -201,7 +187,8 @@ static RULES: LazyLock<Vec<Rule>> = LazyLock::new(|| {
         rule(
             &format!(r"\b(?P<day>\d{{1,2}})(?:st|nd|rd|th)? {month}(?:,? (?P<year>\d{{4}}))?\b"),
             |it| {
-                let month = MONTHS.get(month_number(&it["month"])?.parse::<usize>().ok()? - 1)?;
+                let month =
+                    CALENDAR.months.get(month_number(&it["month"])?.parse::<usize>().ok()? - 1)?;
                 let day = SPELLER.ordinal(&it["day"]);
                 let year = group(it, "year")
                     .map_or_else(String::new, |year| format!(" {}", SPELLER.year(year)));
@@ -210,7 +197,7 @@ static RULES: LazyLock<Vec<Rule>> = LazyLock::new(|| {
         ),
         rule(&format!(r"\b(?P<month>{short_months})\."), |it| {
             let number: usize = month_number(&it["month"])?.parse().ok()?;
-            MONTHS.get(number - 1).map(|month| (*month).to_owned())
+            CALENDAR.months.get(number - 1).map(|month| (*month).to_owned())
         }),
         rule(r"\b(?P<century>1[1-9]|20)(?P<ten>\d)0s\b", |it| {
             Some(plural(&SPELLER.year(&format!("{}{}0", &it["century"], &it["ten"]))))
@@ -229,10 +216,9 @@ static RULES: LazyLock<Vec<Rule>> = LazyLock::new(|| {
         rule(r"\b(?P<hour>\d{1,2})\s?(?P<half>[AaPp])(?:\.[Mm]\.(?P<end>$)?|[Mm]\b)", time),
         rule(&format!(r"{NUMBER}\s?%"), |it| Some(format!("{} percent", number(it)))),
         rule(&format!(r"{NUMBER}[ \u{{a0}}]?(?P<unit>{units})(?P<after>$|[^\w²³/])"), measure),
-        rule(r"\b[vV](?P<version>\d+(?:\.\d+)+)\b", |it| {
-            Some(format!("version {}", parts(&it["version"])))
-        }),
-        rule(r"\b\d+(?:\.\d+){2,}\b", |it| Some(parts(&it[0]))),
+    ]);
+    rules.extend(rules::versions(SPELLER));
+    rules.extend([
         rule(r"\b(?P<number>\d{1,3}(?:,\d{3})+|\d+)(?:st|nd|rd|th)\b", |it| {
             Some(SPELLER.ordinal(&digits(&it["number"])))
         }),
@@ -253,16 +239,7 @@ static RULES: LazyLock<Vec<Rule>> = LazyLock::new(|| {
         rule(r"(?P<from>\d) [-−] (?P<to>\d)", |it| {
             Some(format!("{} minus {}", &it["from"], &it["to"]))
         }),
-        rule(
-            &format!(
-                r"(?P<before>^|[^\w])(?P<short>{})\s?(?P<number>\d)",
-                any_of(&BEFORE_NUMBERS, |it| it.0)
-            ),
-            |it| {
-                let said = full(&BEFORE_NUMBERS, &it["short"])?;
-                Some(format!("{}{said} {}", &it["before"], &it["number"]))
-            },
-        ),
+        rules::before_numbers(&BEFORE_NUMBERS),
         rule(r"#(?P<number>\d)", |it| Some(format!("number {}", &it["number"]))),
         rule(r"#(?P<word>[A-Za-z]\w*)", |it| Some(format!("hashtag {}", &it["word"]))),
         rule(
@@ -273,19 +250,7 @@ static RULES: LazyLock<Vec<Rule>> = LazyLock::new(|| {
             r"\b(?P<name>Henry|Louis|Charles|George|Edward|Elizabeth|James|Philip|William|Napoleon|Paul|Benedict|Pius|Richard) (?P<roman>[IVX]+)\b",
             |it| Some(format!("{} the {}", &it["name"], SPELLER.ordinal(&roman(&it["roman"])?))),
         ),
-        rule(
-            &format!(
-                r"(?P<before>^|[\s(])(?P<short>{})(?P<after>$|[\s,;:)!?])",
-                any_of(&SHORT, |it| it.0)
-            ),
-            |it| {
-                let said = full(&SHORT, &it["short"])?;
-                // At the end its stop was the sentence's as well.
-                let stop =
-                    if it["after"].is_empty() && it["short"].ends_with('.') { "." } else { "" };
-                Some(format!("{}{said}{stop}{}", &it["before"], &it["after"]))
-            },
-        ),
+        rules::short_words(&SHORT, "(", ",;:)!?"),
         rule(
             r"(?:\B(?P<sign>[-−]))?\b(?:(?P<whole>\d{1,3}(?:,\d{3})+)(?:\.(?P<decimals>\d+))?)\b",
             |it| Some(number(it)),
@@ -295,17 +260,9 @@ static RULES: LazyLock<Vec<Rule>> = LazyLock::new(|| {
         }),
         rule(r"\b(?:1[1-9]|20)\d\d\b", |it| Some(SPELLER.year(&it[0]))),
         rule(r"(?:\B(?P<sign>[-−]))?\b(?P<whole>\d+)\b", |it| Some(number(it))),
-        rule(r"(?P<before>^| )(?P<sign>[&+=×÷±≈<>≤≥@→]|==)(?P<after> )", |it| {
-            Some(format!("{}{}{}", &it["before"], full(&SYMBOLS, &it["sign"])?, &it["after"]))
-        }),
-        rule(r"(?P<before>\w)&(?P<after>\w)", |it| {
-            Some(format!("{} and {}", &it["before"], &it["after"]))
-        }),
-        rule(r"~(?P<word>\w)", |it| Some(format!("about {}", &it["word"]))),
-        rule(r"(?P<before>\p{L})/(?P<after>\p{L})", |it| {
-            Some(format!("{} {}", &it["before"], &it["after"]))
-        }),
-    ]
+    ]);
+    rules.extend(rules::signs(&SYMBOLS, "and", "about"));
+    rules
 });
 
 /// `text` with numbers, dates, amounts, addresses and the like in words.
@@ -313,18 +270,8 @@ pub fn say(text: &str) -> String {
     rules::apply(&RULES, text)
 }
 
-fn full<'a>(table: &[(&str, &'a str)], short: &str) -> Option<&'a str> {
-    table.iter().find(|(written, _)| *written == short).map(|(_, said)| *said)
-}
-
 fn number(found: &Captures<'_>) -> String {
-    let negative = group(found, "sign").is_some();
-    SPELLER.number(negative, &digits(&found["whole"]), group(found, "decimals"))
-}
-
-/// The numbers of a version or an address.
-fn parts(text: &str) -> String {
-    text.split('.').map(|part| SPELLER.cardinal(part)).collect::<Vec<_>>().join(" point ")
+    rules::number(SPELLER, found)
 }
 
 /// `nineties`, `two thousands`.
@@ -334,13 +281,13 @@ fn plural(said: &str) -> String {
 
 fn month_number(name: &str) -> Option<String> {
     let name = name.trim_end_matches('.');
-    let long = MONTHS.iter().position(|month| *month == name).map(|index| index + 1);
+    let long = CALENDAR.months.iter().position(|month| *month == name).map(|index| index + 1);
     let short = || SHORT_MONTHS.iter().find(|(short, _)| *short == name).map(|(_, number)| *number);
     long.or_else(short).map(|number| number.to_string())
 }
 
 fn date(month: &str, day: &str, year: Option<&str>) -> Option<String> {
-    let month = MONTHS.get(month.parse::<usize>().ok()?.checked_sub(1)?)?;
+    let month = CALENDAR.months.get(month.parse::<usize>().ok()?.checked_sub(1)?)?;
     if !(1..=31).contains(&day.parse::<u32>().ok()?) {
         return None;
     }

@@ -6,23 +6,9 @@ use regex::Captures;
 
 use super::numbers::{Speller, roman};
 use super::rules::{self, Rule, any_of, digits, group, rule};
+use crate::text::calendar::FRENCH as CALENDAR;
 
 const SPELLER: Speller = Speller::French;
-
-const MONTHS: [&str; 12] = [
-    "janvier",
-    "février",
-    "mars",
-    "avril",
-    "mai",
-    "juin",
-    "juillet",
-    "août",
-    "septembre",
-    "octobre",
-    "novembre",
-    "décembre",
-];
 
 /// Sign, one, many, hundredths, whether it is feminine.
 const CURRENCIES: [(&str, &str, &str, &str, bool); 5] = [
@@ -148,11 +134,11 @@ const NUMBER: &str = r"(?:\B(?P<sign>[-−]))?\b(?P<whole>\d{1,3}(?:[  \u{202f}]
 
 /// In the order in which they apply: the longer before what it is made of.
 static RULES: LazyLock<Vec<Rule>> = LazyLock::new(|| {
-    let months = MONTHS.join("|");
+    let months = CALENDAR.months.join("|");
     let currencies = any_of(&CURRENCIES, |it| it.0);
     let units = any_of(&UNITS, |it| it.0);
     let scale = "mille|millions?|milliards?";
-    vec![
+    let mut rules = Vec::from([
         rule(
             r"(?:https?://|www\.)[^\s<>()]*[\w/]|\b[\w.+-]+@[\w-]+(?:\.[\w-]+)+|\b[a-z0-9-]+(?:\.[a-z0-9-]+)*\.(?:com|org|net|io|dev|ai|edu|fr|eu|be|ch)\b(?:/[^\s<>()]*[\w/])?",
             |it| Some(rules::address(&it[0], &SIGNS)),
@@ -177,10 +163,9 @@ static RULES: LazyLock<Vec<Rule>> = LazyLock::new(|| {
         rule(r"\b(?P<hour>\d{1,2})\s?h\b", time),
         rule(&format!(r"{NUMBER}\s?%"), |it| Some(format!("{} pour cent", number(it)))),
         rule(&format!(r"{NUMBER}\s?(?P<unit>{units})(?P<after>$|[^\w²³/])"), measure),
-        rule(r"\b[vV](?P<version>\d+(?:\.\d+)+)\b", |it| {
-            Some(format!("version {}", parts(&it["version"])))
-        }),
-        rule(r"\b\d+(?:\.\d+){2,}\b", |it| Some(parts(&it[0]))),
+    ]);
+    rules.extend(rules::versions(SPELLER));
+    rules.extend([
         rule(r"\b1(?P<end>er|re|ère)\b", |it| {
             Some(if &it["end"] == "er" { "premier" } else { "première" }.to_owned())
         }),
@@ -205,43 +190,14 @@ static RULES: LazyLock<Vec<Rule>> = LazyLock::new(|| {
         rule(r"(?P<from>\d) [-−] (?P<to>\d)", |it| {
             Some(format!("{} moins {}", &it["from"], &it["to"]))
         }),
-        rule(
-            &format!(
-                r"(?P<before>^|[^\w])(?P<short>{})\s?(?P<number>\d)",
-                any_of(&BEFORE_NUMBERS, |it| it.0)
-            ),
-            |it| {
-                let said = full(&BEFORE_NUMBERS, &it["short"])?;
-                Some(format!("{}{said} {}", &it["before"], &it["number"]))
-            },
-        ),
+        rules::before_numbers(&BEFORE_NUMBERS),
         rule(r"#(?P<number>\d)", |it| Some(format!("numéro {}", &it["number"]))),
         rule(r"#(?P<word>\p{L}\w*)", |it| Some(format!("hashtag {}", &it["word"]))),
-        rule(
-            &format!(
-                r"(?P<before>^|[\s(«])(?P<short>{})(?P<after>$|[\s,;:)!?»])",
-                any_of(&SHORT, |it| it.0)
-            ),
-            |it| {
-                let said = full(&SHORT, &it["short"])?;
-                // At the end its stop was the sentence's as well.
-                let stop =
-                    if it["after"].is_empty() && it["short"].ends_with('.') { "." } else { "" };
-                Some(format!("{}{said}{stop}{}", &it["before"], &it["after"]))
-            },
-        ),
+        rules::short_words(&SHORT, "(«", ",;:)!?»"),
         rule(&format!(r"{NUMBER}\b"), |it| Some(number(it))),
-        rule(r"(?P<before>^| )(?P<sign>[&+=×÷±≈<>≤≥@→])(?P<after> )", |it| {
-            Some(format!("{}{}{}", &it["before"], full(&SYMBOLS, &it["sign"])?, &it["after"]))
-        }),
-        rule(r"(?P<before>\w)&(?P<after>\w)", |it| {
-            Some(format!("{} et {}", &it["before"], &it["after"]))
-        }),
-        rule(r"~(?P<word>\w)", |it| Some(format!("environ {}", &it["word"]))),
-        rule(r"(?P<before>\p{L})/(?P<after>\p{L})", |it| {
-            Some(format!("{} {}", &it["before"], &it["after"]))
-        }),
-    ]
+    ]);
+    rules.extend(rules::signs(&SYMBOLS, "et", "environ"));
+    rules
 });
 
 /// `text` with numbers, dates, amounts, addresses and the like in words.
@@ -249,13 +205,8 @@ pub fn say(text: &str) -> String {
     rules::apply(&RULES, text)
 }
 
-fn full<'a>(table: &[(&str, &'a str)], short: &str) -> Option<&'a str> {
-    table.iter().find(|(written, _)| *written == short).map(|(_, said)| *said)
-}
-
 fn number(found: &Captures<'_>) -> String {
-    let negative = group(found, "sign").is_some();
-    SPELLER.number(negative, &digits(&found["whole"]), group(found, "decimals"))
+    rules::number(SPELLER, found)
 }
 
 /// `one` for 0 and 1, as French counts, and `many` for more.
@@ -273,13 +224,8 @@ fn agree(number: String, feminine: bool) -> String {
     }
 }
 
-/// The numbers of a version or an address.
-fn parts(text: &str) -> String {
-    text.split('.').map(|part| SPELLER.cardinal(part)).collect::<Vec<_>>().join(" point ")
-}
-
 fn date(found: &Captures<'_>) -> Option<String> {
-    let month = MONTHS.get(found["month"].parse::<usize>().ok()?.checked_sub(1)?)?;
+    let month = CALENDAR.months.get(found["month"].parse::<usize>().ok()?.checked_sub(1)?)?;
     let day: u32 = found["day"].parse().ok()?;
     let day = match day {
         1 => "premier".to_owned(),

@@ -2,13 +2,88 @@
 
 use regex::{Captures, Regex};
 
-/// A pattern, and what is said for it; `None` leaves it as it is.
-pub type Rule = (Regex, fn(&Captures<'_>) -> Option<String>);
+use super::numbers::Speller;
+
+/// What is said for a match; `None` leaves it as it is.
+type Say = Box<dyn Fn(&Captures<'_>) -> Option<String> + Send + Sync>;
+
+/// A pattern, and what is said for it.
+pub type Rule = (Regex, Say);
+
+/// What is written, and what is said for it.
+pub type Table = &'static [(&'static str, &'static str)];
 
 /// Makes a rule. Patterns are part of the program; one that does not compile is found by
 /// any test that says a word of the language.
-pub fn rule(pattern: &str, say: fn(&Captures<'_>) -> Option<String>) -> Rule {
-    (Regex::new(pattern).expect("a pattern of this program"), say)
+pub fn rule(
+    pattern: &str,
+    say: impl Fn(&Captures<'_>) -> Option<String> + Send + Sync + 'static,
+) -> Rule {
+    (Regex::new(pattern).expect("a pattern of this program"), Box::new(say))
+}
+
+/// Versions and addresses of machines: `v1.2`, `1.2.3`.
+pub fn versions(speller: Speller) -> [Rule; 2] {
+    let dotted = move |text: &str| {
+        text.split('.').map(|part| speller.cardinal(part)).collect::<Vec<_>>().join(" point ")
+    };
+    [
+        rule(r"\b[vV](?P<version>\d+(?:\.\d+)+)\b", move |it| {
+            Some(format!("version {}", dotted(&it["version"])))
+        }),
+        rule(r"\b\d+(?:\.\d+){2,}\b", move |it| Some(dotted(&it[0]))),
+    ]
+}
+
+/// Short words that stand for others only before a number: `p. 12`.
+pub fn before_numbers(table: Table) -> Rule {
+    let words = any_of(table, |it| it.0);
+    let pattern = format!(r"(?P<before>^|[^\w])(?P<short>{words})\s?(?P<number>\d)");
+    rule(&pattern, move |it| {
+        let said = full(table, &it["short"])?;
+        Some(format!("{}{said} {}", &it["before"], &it["number"]))
+    })
+}
+
+/// Short words that stand for others anywhere. `open` and `close` are the marks that may stand
+/// beside them.
+pub fn short_words(table: Table, open: &str, close: &str) -> Rule {
+    let words = any_of(table, |it| it.0);
+    let pattern = format!(r"(?P<before>^|[\s{open}])(?P<short>{words})(?P<after>$|[\s{close}])");
+    rule(&pattern, move |it| {
+        let said = full(table, &it["short"])?;
+        // At the end its stop was the sentence's as well.
+        let stop = if it["after"].is_empty() && it["short"].ends_with('.') { "." } else { "" };
+        Some(format!("{}{said}{stop}{}", &it["before"], &it["after"]))
+    })
+}
+
+/// Signs: those of `table` that stand alone, `and` between letters, `about` before a word, and
+/// the slash between words, which is not said.
+pub fn signs(table: Table, and: &'static str, about: &'static str) -> [Rule; 4] {
+    let alone = format!(r"(?P<before>^| )(?P<sign>{})(?P<after> )", any_of(table, |it| it.0));
+    [
+        rule(&alone, move |it| {
+            Some(format!("{}{}{}", &it["before"], full(table, &it["sign"])?, &it["after"]))
+        }),
+        rule(r"(?P<before>\w)&(?P<after>\w)", move |it| {
+            Some(format!("{} {and} {}", &it["before"], &it["after"]))
+        }),
+        rule(r"~(?P<word>\w)", move |it| Some(format!("{about} {}", &it["word"]))),
+        rule(r"(?P<before>\p{L})/(?P<after>\p{L})", |it| {
+            Some(format!("{} {}", &it["before"], &it["after"]))
+        }),
+    ]
+}
+
+/// A number in the groups `sign`, `whole` and `decimals`.
+pub fn number(speller: Speller, found: &Captures<'_>) -> String {
+    let negative = group(found, "sign").is_some();
+    speller.number(negative, &digits(&found["whole"]), group(found, "decimals"))
+}
+
+fn full(table: Table, short: &str) -> Option<&'static str> {
+    table.iter().find(|(written, _)| *written == short).map(|(_, said)| *said)
 }
 
 /// Applies each rule in turn.
