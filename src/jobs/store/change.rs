@@ -284,7 +284,7 @@ impl Operation for Again {
         } else {
             clear_from(table, *run).await?;
         }
-        make_due(table, *run, *now, *now).await?;
+        make_due(table, *run, *now).await?;
         Ok(Ok(true))
     }
 }

@@ -207,22 +207,18 @@ impl JobStore {
     }
 }
 
-/// Makes `stage` due, once `due_ms` has come.
-async fn make_due(
-    table: &mut SqliteConnection,
-    run: Run,
-    turn_ms: i64,
-    due_ms: i64,
-) -> Result<(), JobError> {
+/// Makes `run` due at `now`, behind everything that waits: two jobs queued within one
+/// millisecond, or around a clock that was set back, keep the order they came in.
+async fn make_due(table: &mut SqliteConnection, run: Run, now: i64) -> Result<(), JobError> {
     query(
         "INSERT INTO stage_runs (job_id, version, stage, state, turn_ms, due_ms) \
-         VALUES (?, ?, ?, 'queued', ?, ?)",
+         VALUES (?1, ?2, ?3, 'queued', max(?4, (SELECT coalesce(max(turn_ms) + 1, ?4) \
+         FROM stage_runs WHERE state = 'queued')), ?4)",
     )
     .bind(run.id.to_string())
     .bind(run.version)
     .bind(run.stage.as_str())
-    .bind(turn_ms)
-    .bind(due_ms)
+    .bind(now)
     .execute(table)
     .await?;
     Ok(())

@@ -104,7 +104,7 @@ impl Operation for Submit {
         .await?;
         let first = Run { id: *id, version: 1, stage: StageKind::ALL[0] };
         insert_version(table, first, &new.options, *now).await?;
-        make_due(table, first, *now, *now).await?;
+        make_due(table, first, *now).await?;
         fault::reach(Point::JobInserted).map_err(JobError::io("accepting"))?;
         Ok(Ok(()))
     }
