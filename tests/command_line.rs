@@ -227,3 +227,43 @@ fn health_tells_whether_the_server_answers() {
     assert_eq!(gone.status.code(), Some(1));
     assert!(stderr(&gone).contains("does not answer"), "{}", stderr(&gone));
 }
+
+#[test]
+fn the_licences_of_program_crates_libraries_and_models_are_printed() {
+    let dir = tempfile::tempdir().unwrap();
+    let plain = run(mega(dir.path()).arg("licenses"));
+    assert!(plain.status.success(), "{}", stderr(&plain));
+    let text = stdout(&plain);
+    // A line is what was found in it, with one space between two columns.
+    let lines: Vec<String> =
+        text.lines().map(|line| line.split_whitespace().collect::<Vec<_>>().join(" ")).collect();
+    let version = env!("CARGO_PKG_VERSION");
+    assert!(
+        lines[0].starts_with(&format!("mega-pipeline {version} is under GPL-3.0-or-later:")),
+        "{text}"
+    );
+    for line in [
+        "espeak-ng GPL-3.0-or-later part of the binary espeak-rs-sys",
+        "ONNX Runtime MIT loaded at run time ort",
+        "whisper-base.en MIT",
+        "kokoro-voice-ff_siwis Apache-2.0",
+    ] {
+        assert!(lines.iter().any(|found| found == line), "{line}: {text}");
+    }
+    let serde = |line: &&String| line.starts_with("serde 1.") && line.ends_with("Apache-2.0");
+    assert_eq!(lines.iter().filter(serde).count(), 1, "{text}");
+
+    let json = run(mega(dir.path()).args(["licenses", "--json"]));
+    let report: serde_json::Value = serde_json::from_slice(&json.stdout).unwrap();
+    assert_eq!(report["program"]["licence"], "GPL-3.0-or-later");
+    let row = |list: &str, key: &str, name: &str| {
+        let rows = report[list].as_array().expect("a list");
+        rows.iter().find(|row| row[key] == name).cloned().expect("it is in the list")
+    };
+    assert_eq!(row("libraries", "name", "LAME")["licence"], "LGPL-2.0-or-later");
+    assert_eq!(row("libraries", "name", "ONNX Runtime")["how"], "loaded");
+    assert_eq!(row("models", "id", "whisper-base.en")["licence"], "MIT");
+    assert_eq!(row("crates", "name", "symphonia")["licence"], "MPL-2.0");
+    assert_eq!(row("crates", "name", "symphonia")["linked"], true);
+    assert_eq!(row("crates", "name", "bindgen")["linked"], false);
+}

@@ -7,6 +7,7 @@ mod completions;
 mod config;
 mod doctor;
 mod health;
+mod licenses;
 mod models;
 mod progress;
 mod record;
@@ -92,6 +93,8 @@ enum Command {
     Health(health::HealthArgs),
     /// Print every setting, its value, and where it came from
     Config(config::ConfigArgs),
+    /// Print the licence of the program, of all that it links and of every model
+    Licenses(licenses::LicensesArgs),
     /// Measure the stages on this machine
     Bench(bench::BenchArgs),
     /// Print a completion script for a shell
@@ -126,6 +129,7 @@ pub fn run(cli: Cli) -> Result<(), AppError> {
         Command::Doctor(args) => doctor::run(&args, &settings),
         Command::Health(args) => health::run(&args, &settings),
         Command::Config(args) => config::run(&args, &config),
+        Command::Licenses(args) => licenses::run(&args, &settings),
         Command::Bench(args) => bench::run(&args, &settings),
         Command::Completions(_) => unreachable!("handled above"),
     }
