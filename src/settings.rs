@@ -7,10 +7,11 @@ use std::path::PathBuf;
 use std::str::FromStr;
 use std::time::Duration;
 
-use crate::config::{Config, ConfigError, MODEL, ROLES};
+use crate::config::{Config, ConfigError, MODEL, ROLES, STAGES};
 use crate::engine::Hardware;
+use crate::engine::remote::{ApiKey, RemoteOptions, is_loopback};
 use crate::jobs::Retention;
-use crate::stage::{AUTO, JobOptions};
+use crate::stage::{AUTO, JobOptions, StageKind};
 use crate::text::{language, templates};
 
 /// How log lines look.
@@ -59,6 +60,8 @@ pub struct Settings {
     pub log_format: LogFormat,
     /// Models that were chosen by name: role to model id.
     pub models: BTreeMap<String, String>,
+    /// Stages whose work another server does.
+    pub remotes: BTreeMap<StageKind, RemoteOptions>,
 }
 
 impl Settings {
@@ -93,6 +96,7 @@ impl Settings {
             log: config.get("log").text.clone(),
             log_format: log_format(config)?,
             models: models(config),
+            remotes: remotes(config)?,
         })
     }
 }
@@ -205,6 +209,62 @@ fn models(config: &Config) -> BTreeMap<String, String> {
         .collect()
 }
 
+/// The servers that stages are pointed at.
+fn remotes(config: &Config) -> Result<BTreeMap<StageKind, RemoteOptions>, ConfigError> {
+    let mut remotes = BTreeMap::new();
+    for stage in StageKind::ALL {
+        let key = |name: &str| format!("{STAGES}{stage}.{name}");
+        let text = |name: &str| config.get(&key(name)).text.trim();
+        let interface = match stage {
+            StageKind::TranslateText => "libretranslate",
+            _ => "openai",
+        };
+        match text("engine") {
+            "local" => continue,
+            engine if engine == interface => {}
+            _ => {
+                let why = format!("`local` or `{interface}` is expected");
+                return Err(bad(config, &key("engine"), why));
+            }
+        }
+        let remote = RemoteOptions {
+            base_url: base_url(config, &key("base_url"))?,
+            model: text("model").to_owned(),
+            voice: text("voice").to_owned(),
+            api_key: api_key(config, &key("api_key_env"))?,
+            timeout: Duration::from_secs(within(config, &key("timeout_s"), 1, 3600)?),
+        };
+        remotes.insert(stage, remote);
+    }
+    Ok(remotes)
+}
+
+fn base_url(config: &Config, key: &str) -> Result<reqwest::Url, ConfigError> {
+    let expected = "an address such as http://127.0.0.1:8000/v1 is expected";
+    let url: reqwest::Url =
+        config.get(key).text.trim().parse().map_err(|_| bad(config, key, expected))?;
+    if !matches!(url.scheme(), "http" | "https") || url.host_str().is_none() {
+        return Err(bad(config, key, expected));
+    }
+    let offline: bool = number(config, "offline", "`true` or `false`")?;
+    if offline && !is_loopback(&url) {
+        return Err(bad(config, key, "`offline` allows no server but those on this machine"));
+    }
+    Ok(url)
+}
+
+/// The value of the variable that is named, so that no secret stands in a file.
+fn api_key(config: &Config, key: &str) -> Result<Option<ApiKey>, ConfigError> {
+    let variable = config.get(key).text.trim();
+    if variable.is_empty() {
+        return Ok(None);
+    }
+    match std::env::var(variable) {
+        Ok(secret) if !secret.is_empty() => Ok(Some(ApiKey::new(secret))),
+        _ => Err(bad(config, key, "there is no such variable in the environment")),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -250,6 +310,30 @@ mod tests {
             assert!(error.starts_with("flag --set"), "{error}");
             assert!(error.contains(key) && error.contains(expected), "{key}: {error}");
         }
+    }
+
+    #[test]
+    fn a_stage_can_be_pointed_at_a_server() {
+        let mut config = Config::defaults();
+        let mut set = |key: &str, text: &str| {
+            config.set(key, text, Origin::Flag("--set".to_owned())).unwrap();
+            Settings::new(&config)
+        };
+        let error = set("stages.generate_text.engine", "libretranslate").unwrap_err().to_string();
+        assert!(error.contains("`local` or `openai`"), "{error}");
+        let error = set("stages.generate_text.engine", "openai").unwrap_err().to_string();
+        assert!(error.contains("base_url") && error.contains("an address"), "{error}");
+        let settings = set("stages.generate_text.base_url", "https://example.org/v1").unwrap();
+        assert!(settings.remotes[&StageKind::GenerateText].api_key.is_none());
+        let error = set("offline", "true").unwrap_err().to_string();
+        assert!(error.contains("`offline`"), "{error}");
+        set("stages.generate_text.base_url", "http://127.0.0.1:9/v1").unwrap();
+        let error = set("stages.generate_text.api_key_env", "NO_SUCH_KEY").unwrap_err().to_string();
+        assert!(error.contains("no such variable"), "{error}");
+        // Any variable that is always there will do.
+        let settings = set("stages.generate_text.api_key_env", "PATH").unwrap();
+        assert!(settings.remotes[&StageKind::GenerateText].api_key.is_some());
+        assert_eq!(settings.remotes.len(), 1);
     }
 
     #[test]

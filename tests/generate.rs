@@ -7,10 +7,11 @@ mod support;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
 
-use mega_pipeline::engine::llm::{
-    ChatMessage, Finish, GenerateOptions, Generation, Llm, LlmTranslator,
+use mega_pipeline::engine::llm::{Llm, LlmTranslator};
+use mega_pipeline::engine::{
+    Cancel, ChatMessage, Control, EngineError, Finish, GenerateOptions, Generation, Hardware,
+    Progress, Translator,
 };
-use mega_pipeline::engine::{Cancel, Control, EngineError, Hardware, Progress, Translator};
 use mega_pipeline::text::{language, prose, templates};
 
 const SMOLLM2: (&str, &str) = ("smollm2-135m-instruct", "SmolLM2-135M-Instruct.Q4_1.gguf");

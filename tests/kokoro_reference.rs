@@ -9,7 +9,7 @@ use std::collections::BTreeMap;
 use std::path::Path;
 
 use mega_pipeline::audio;
-use mega_pipeline::engine::{Voice, kokoro};
+use mega_pipeline::engine::{Cancel, Voice, kokoro};
 use serde::Deserialize;
 use support::start_speech;
 
@@ -61,7 +61,9 @@ fn the_voices_sound_as_in_the_reference() {
         let path =
             Path::new(env!("CARGO_MANIFEST_DIR")).join(format!("tests/golden/kokoro_{voice}.wav"));
         let reference = audio::read_wav(&path).expect("a recording");
-        let said = support::voices::kokoro(&voice, &language).say(&text, 1.0).expect("speech");
+        let said = support::voices::kokoro(&voice, &language)
+            .say(&text, 1.0, &Cancel::default())
+            .expect("speech");
         let said = audio::Audio { sample_rate: 24_000, samples: said };
         assert!(said.samples.len() > 20_000);
         let alike = support::sound::correlation(&said.samples, &reference.samples, 14_000);

@@ -4,8 +4,9 @@
 
 mod support;
 
+use mega_pipeline::engine::ChatMessage;
 use mega_pipeline::engine::Hardware;
-use mega_pipeline::engine::llm::{ChatMessage, Llm, Span, Tokenizer};
+use mega_pipeline::engine::llm::{Llm, Span, Tokenizer};
 use serde_json::Value;
 
 const SMOLLM2: (&str, &str) = ("smollm2-135m-instruct", "SmolLM2-135M-Instruct.Q4_1.gguf");

@@ -7,8 +7,8 @@ mod support;
 use std::path::Path;
 
 use mega_pipeline::audio;
-use mega_pipeline::engine::Voice;
 use mega_pipeline::engine::piper::Piper;
+use mega_pipeline::engine::{Cancel, Voice};
 use serde::Deserialize;
 use support::{hardware, model_file};
 
@@ -60,7 +60,7 @@ fn without_noise_the_voice_sounds_as_in_the_reference() {
     std::fs::write(&quiet, config.to_string()).expect("a file");
     let network = model_file(MODEL, "en_US-joe-medium.onnx");
     let mut piper = Piper::load(&network, &quiet, None, &hardware()).expect("the voice loads");
-    let said = piper.say(&golden().spoken, 1.0).expect("speech");
+    let said = piper.say(&golden().spoken, 1.0, &Cancel::default()).expect("speech");
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/golden/piper.wav");
     let reference = audio::read_wav(&path).expect("a recording");
     assert_eq!(reference.sample_rate, piper.sample_rate());

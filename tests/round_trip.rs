@@ -3,7 +3,7 @@
 mod support;
 
 use mega_pipeline::audio::Audio;
-use mega_pipeline::engine::Voice;
+use mega_pipeline::engine::{Cancel, Voice};
 use mega_pipeline::text::word_errors::word_errors;
 use support::voices::{Listener, kokoro, piper};
 
@@ -35,7 +35,7 @@ fn error_rate(
 ) -> f64 {
     let (mut errors, mut total) = (0, 0);
     for sentence in sentences {
-        let samples = voice.say(sentence, 1.0).expect("it speaks");
+        let samples = voice.say(sentence, 1.0, &Cancel::default()).expect("it speaks");
         let audio = Audio { sample_rate: voice.sample_rate(), samples };
         let heard = listener.hear(&audio, language);
         let (wrong, words) = word_errors(sentence, &heard, language);

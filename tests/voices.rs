@@ -22,10 +22,10 @@ const PORTUGUESE: &str = "Uma imagem de contêiner reúne um programa e tudo de 
 /// `seconds` of sound; prints what it cost cold and warm.
 fn speaks(voice: &mut dyn Voice, sentence: &str, seconds: std::ops::Range<f32>) -> Vec<f32> {
     let began = Instant::now();
-    voice.say(sentence, 1.0).expect("it speaks");
+    voice.say(sentence, 1.0, &Cancel::default()).expect("it speaks");
     let cold = began.elapsed().as_secs_f32();
     let began = Instant::now();
-    let samples = voice.say(sentence, 1.0).expect("it speaks");
+    let samples = voice.say(sentence, 1.0, &Cancel::default()).expect("it speaks");
     let warm = began.elapsed().as_secs_f32();
     let length = samples.len() as f32 / voice.sample_rate() as f32;
     println!(
@@ -70,8 +70,8 @@ fn two_kokoro_voices_share_one_model() {
     let style = |voice: &str| model_file(&format!("kokoro-voice-{voice}"), &format!("{voice}.bin"));
     let mut english = Kokoro::with_model(model.clone(), &style("af_heart"), "en").expect("a voice");
     let mut french = Kokoro::with_model(model, &style("ff_siwis"), "fr").expect("a voice");
-    assert!(!english.say("Good morning.", 1.0).expect("it speaks").is_empty());
-    assert!(!french.say("Bonjour.", 1.0).expect("it speaks").is_empty());
+    assert!(!english.say("Good morning.", 1.0, &Cancel::default()).expect("it speaks").is_empty());
+    assert!(!french.say("Bonjour.", 1.0, &Cancel::default()).expect("it speaks").is_empty());
 }
 
 #[test]
@@ -79,7 +79,9 @@ fn punctuation_makes_pauses() {
     for voice in [&mut piper() as &mut dyn Voice, &mut kokoro("af_heart", "en")] {
         // Piper varies its pace a little from one time to the next.
         let mut length = |text: &str| {
-            (0..3).map(|_| voice.say(text, 1.0).expect("it speaks").len()).sum::<usize>()
+            (0..3)
+                .map(|_| voice.say(text, 1.0, &Cancel::default()).expect("it speaks").len())
+                .sum::<usize>()
         };
         let paused = length("Hello, world. How are you?");
         let run_on = length("Hello world how are you");
@@ -92,7 +94,9 @@ fn a_higher_speed_is_faster() {
     for voice in [&mut piper() as &mut dyn Voice, &mut kokoro("af_heart", "en")] {
         // Piper draws the pace of every sound anew: one sentence alone may be off by a fifth.
         let mut length = |speed: f32| {
-            (0..4).map(|_| voice.say(ENGLISH, speed).expect("it speaks").len()).sum::<usize>()
+            (0..4)
+                .map(|_| voice.say(ENGLISH, speed, &Cancel::default()).expect("it speaks").len())
+                .sum::<usize>()
         };
         let (slow, fast) = (length(0.8) as f32, length(1.6) as f32);
         assert!((1.5..2.5).contains(&(slow / fast)), "{slow} against {fast} samples");
@@ -103,7 +107,10 @@ fn a_higher_speed_is_faster() {
 fn an_impossible_speed_is_refused() {
     let mut voice = piper();
     for speed in [0.0, -1.0, 100.0, f32::NAN, f32::INFINITY] {
-        assert!(matches!(voice.say(ENGLISH, speed), Err(EngineError::Run { .. })), "{speed}");
+        assert!(
+            matches!(voice.say(ENGLISH, speed, &Cancel::default()), Err(EngineError::Run { .. })),
+            "{speed}"
+        );
     }
 }
 
@@ -111,7 +118,11 @@ fn an_impossible_speed_is_refused() {
 fn text_without_words_is_silent() {
     for voice in [&mut piper() as &mut dyn Voice, &mut kokoro("ff_siwis", "fr")] {
         for text in ["", "  ", "…", "—", "\0", "\u{200b}"] {
-            assert_eq!(voice.say(text, 1.0).expect("no failure"), Vec::<f32>::new(), "{text:?}");
+            assert_eq!(
+                voice.say(text, 1.0, &Cancel::default()).expect("no failure"),
+                Vec::<f32>::new(),
+                "{text:?}"
+            );
         }
     }
 }
@@ -121,8 +132,8 @@ fn a_sentence_beyond_the_models_limit_is_spoken_whole() {
     let mut voice = kokoro("af_heart", "en");
     let clause = "the quick brown fox jumps over the lazy dog";
     let long = vec![clause; 20].join(", ");
-    let once = voice.say(clause, 1.0).expect("it speaks").len();
-    let all = voice.say(&long, 1.0).expect("it speaks").len();
+    let once = voice.say(clause, 1.0, &Cancel::default()).expect("it speaks").len();
+    let all = voice.say(&long, 1.0, &Cancel::default()).expect("it speaks").len();
     assert!(all > 14 * once, "{all} against {once} samples");
 }
 

@@ -23,7 +23,7 @@ use source::Source;
 const PROBED_BLOCKS: usize = 4;
 
 /// How much [`decode`] may be made to do.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct DecodeLimits {
     /// Longest recording that is decoded, in seconds.
     pub max_audio_s: u64,
@@ -90,15 +90,28 @@ pub fn decode_while(
     limits: &DecodeLimits,
     wanted: &dyn Fn() -> bool,
 ) -> Result<Audio, DecodeError> {
-    guarded(|| decode_unguarded(path, limits, wanted))
+    guarded(|| decode_unguarded(path, SPEECH_RATE, *limits, wanted))
+}
+
+/// As [`decode`], at another rate: for sound that is to be listened to.
+///
+/// # Errors
+/// As [`decode`].
+pub fn decode_to(
+    path: &Path,
+    sample_rate: u32,
+    limits: &DecodeLimits,
+) -> Result<Audio, DecodeError> {
+    guarded(|| decode_unguarded(path, sample_rate, *limits, &|| true))
 }
 
 fn decode_unguarded(
     path: &Path,
-    limits: &DecodeLimits,
+    sample_rate: u32,
+    limits: DecodeLimits,
     wanted: &dyn Fn() -> bool,
 ) -> Result<Audio, DecodeError> {
-    let max_samples = limits.max_audio_s.saturating_mul(u64::from(SPEECH_RATE));
+    let max_samples = limits.max_audio_s.saturating_mul(u64::from(sample_rate));
     let mut source = Source::open(path)?;
     let mut samples = Vec::new();
     let mut block = Vec::new();
@@ -114,7 +127,7 @@ fn decode_unguarded(
                 if let Some(ended) = other {
                     ended.finish(&mut samples)?;
                 }
-                Resampler::new(rate, SPEECH_RATE)?
+                Resampler::new(rate, sample_rate)?
             }
         };
         current.push(&block, &mut samples)?;
@@ -127,7 +140,7 @@ fn decode_unguarded(
         ended.finish(&mut samples)?;
     }
     source.check_end()?;
-    Ok(Audio { sample_rate: SPEECH_RATE, samples })
+    Ok(Audio { sample_rate, samples })
 }
 
 /// Turns a panic of a demuxer into an error, so that no upload can end a worker.

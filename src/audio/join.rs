@@ -1,8 +1,6 @@
 //! Spoken sentences joined to one recording, with pauses and without clicks.
 //!
-//! Called by the two speaking stages.
-
-use super::Audio;
+//! Called by `stage::speak`.
 
 /// Silence between two sentences, in milliseconds.
 pub const SENTENCE_PAUSE_MS: usize = 200;
@@ -11,23 +9,39 @@ pub const PARAGRAPH_PAUSE_MS: usize = 500;
 /// Length of the fade at either end of a sentence, in milliseconds.
 const FADE_MS: usize = 5;
 
-/// Joins `paragraphs`, each a list of spoken sentences (mono samples), to one
-/// recording: 200 ms of silence between sentences, 500 ms between paragraphs,
-/// none at the ends. Empty sentences and paragraphs add nothing.
-pub fn join(paragraphs: &[Vec<Vec<f32>>], sample_rate: u32) -> Audio {
-    let samples_in = |ms: usize| sample_rate as usize * ms / 1000;
-    let mut samples: Vec<f32> = Vec::new();
-    for paragraph in paragraphs {
-        let mut pause_ms = PARAGRAPH_PAUSE_MS;
-        for sentence in paragraph.iter().filter(|sentence| !sentence.is_empty()) {
-            if !samples.is_empty() {
-                samples.resize(samples.len() + samples_in(pause_ms), 0.0);
-            }
-            push_faded(&mut samples, sentence, samples_in(FADE_MS));
-            pause_ms = SENTENCE_PAUSE_MS;
+/// Joins spoken sentences one by one: 200 ms of silence between sentences, 500 ms between
+/// paragraphs, none at the ends. Sentences without sound add nothing.
+#[derive(Debug)]
+pub struct Joiner {
+    sample_rate: u32,
+    /// Silence before the next sentence; none before the first.
+    pause_ms: usize,
+}
+
+impl Joiner {
+    /// For sentences with so many samples per second.
+    #[must_use]
+    pub const fn new(sample_rate: u32) -> Self {
+        Self { sample_rate, pause_ms: 0 }
+    }
+
+    /// Appends a sentence to `samples`, with the pause that belongs before it.
+    pub fn push(&mut self, sentence: &[f32], samples: &mut Vec<f32>) {
+        if sentence.is_empty() {
+            return;
+        }
+        let samples_in = |ms: usize| self.sample_rate as usize * ms / 1000;
+        samples.resize(samples.len() + samples_in(self.pause_ms), 0.0);
+        push_faded(samples, sentence, samples_in(FADE_MS));
+        self.pause_ms = SENTENCE_PAUSE_MS;
+    }
+
+    /// The sentences that follow belong to another paragraph.
+    pub const fn end_paragraph(&mut self) {
+        if self.pause_ms > 0 {
+            self.pause_ms = PARAGRAPH_PAUSE_MS;
         }
     }
-    Audio { sample_rate, samples }
 }
 
 /// Adds `sound` with a linear fade of at most `fade` samples at either end.
@@ -45,9 +59,22 @@ fn push_faded(samples: &mut Vec<f32>, sound: &[f32], fade: usize) {
 
 #[cfg(test)]
 mod tests {
+    use super::super::Audio;
     use super::*;
 
     const RATE: u32 = 1000;
+
+    fn join(paragraphs: &[Vec<Vec<f32>>], sample_rate: u32) -> Audio {
+        let mut samples = Vec::new();
+        let mut joiner = Joiner::new(sample_rate);
+        for paragraph in paragraphs {
+            for sentence in paragraph {
+                joiner.push(sentence, &mut samples);
+            }
+            joiner.end_paragraph();
+        }
+        Audio { sample_rate, samples }
+    }
 
     #[test]
     fn sentences_and_paragraphs_are_parted_by_their_pauses() {

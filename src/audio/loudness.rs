@@ -3,6 +3,8 @@
 //! Called by the two speaking stages. Loudness and true peak are those of EBU R 128
 //! (ITU-R BS.1770), measured by the crate `ebur128`.
 
+use std::collections::VecDeque;
+
 use ebur128::{EbuR128, Mode};
 
 use super::Audio;
@@ -16,6 +18,10 @@ pub const PEAK_DBTP: f64 = -1.0;
 const MOST_PRESSED_DB: f64 = 9.0;
 /// Room that the limiter leaves below [`PEAK_DBTP`] for what rises between two samples.
 const BETWEEN_SAMPLES_DB: f64 = 0.4;
+/// Highest sample that the limiter lets out.
+const CEILING_DB: f64 = PEAK_DBTP - BETWEEN_SAMPLES_DB;
+/// Samples that are metered at once.
+const METERED: usize = 4096;
 /// How far around a peak the gain goes down and up again, to either side.
 const REACH_MS: usize = 5;
 /// Pressing peaks makes the whole a little quieter; so many rounds make up for it.
@@ -38,12 +44,24 @@ pub struct Loudness {
 /// were said again and again.
 #[must_use]
 pub fn measure(audio: &Audio) -> Option<Loudness> {
-    let mut meter = EbuR128::new(1, audio.sample_rate, Mode::I | Mode::TRUE_PEAK).ok()?;
-    let shortest = audio.sample_rate as usize * 2 / 5;
-    let repeats = shortest.div_ceil(audio.samples.len().max(1)).max(1);
-    for _ in 0..repeats {
+    let mut meter = meter(audio)?;
+    for _ in 0..repeats(audio) {
         meter.add_frames_f32(&audio.samples).ok()?;
     }
+    read(&meter)
+}
+
+fn meter(audio: &Audio) -> Option<EbuR128> {
+    EbuR128::new(1, audio.sample_rate, Mode::I | Mode::TRUE_PEAK).ok()
+}
+
+/// How often a sound must be said so that it is as long as loudness is defined over.
+fn repeats(audio: &Audio) -> usize {
+    let shortest = audio.sample_rate as usize * 2 / 5;
+    shortest.div_ceil(audio.samples.len().max(1)).max(1)
+}
+
+fn read(meter: &EbuR128) -> Option<Loudness> {
     let peak = meter.true_peak(0).ok()?;
     Some(Loudness { lufs: meter.loudness_global().ok()?, peak_dbtp: 20.0 * peak.log10() })
 }
@@ -58,79 +76,168 @@ pub fn normalise(audio: &mut Audio) {
     if !found.lufs.is_finite() || !found.peak_dbtp.is_finite() {
         return;
     }
-    let ceiling_db = PEAK_DBTP - BETWEEN_SAMPLES_DB;
-    let most_db = ceiling_db + MOST_PRESSED_DB - found.peak_dbtp;
+    let most_db = most_gain_db(found);
     let mut gain_db = (TARGET_LUFS - found.lufs).min(most_db);
-    let reach = audio.sample_rate as usize * REACH_MS / 1000;
-    let mut result = Audio::default();
-    for _ in 0..ROUNDS {
-        result = Audio {
-            sample_rate: audio.sample_rate,
-            samples: limited(&audio.samples, factor(gain_db), factor(ceiling_db), reach),
-        };
-        let short_by = measure(&result).map_or(0.0, |now| TARGET_LUFS - now.lufs);
-        if short_by.abs() < TOLERANCE_LU || gain_db >= most_db {
+    let mut level = found;
+    for round in 1..=ROUNDS {
+        let Some(now) = measure_limited(audio, gain_db) else { return };
+        level = now;
+        let short_by = TARGET_LUFS - now.lufs;
+        if short_by.abs() < TOLERANCE_LU || gain_db >= most_db || round == ROUNDS {
             break;
         }
         gain_db = (gain_db + short_by).min(most_db);
     }
+    limit(audio, gain_db);
     // What still rises above the peak between two samples is rare and small.
-    let over_db = measure(&result).map_or(0.0, |now| now.peak_dbtp - PEAK_DBTP);
+    let over_db = level.peak_dbtp - PEAK_DBTP;
     if over_db > 0.0 {
         let gain = factor(-over_db);
-        result.samples.iter_mut().for_each(|sample| *sample *= gain);
+        audio.samples.iter_mut().for_each(|sample| *sample *= gain);
     }
-    *audio = result;
 }
 
-/// `samples` times `gain`, with a gain that bows before whatever would exceed `ceiling`.
+/// Brings sound that comes in pieces to about [`TARGET_LUFS`]: all of it by the gain that its
+/// first piece needs, so that what is said softly stays softer, with no peak above the ceiling.
+#[derive(Debug, Default)]
+pub struct Leveller {
+    gain_db: Option<f64>,
+}
+
+impl Leveller {
+    /// Brings the next piece to its level.
+    pub fn level(&mut self, audio: &mut Audio) {
+        if self.gain_db.is_none() {
+            let found = measure(audio).filter(|it| it.lufs.is_finite() && it.peak_dbtp.is_finite());
+            self.gain_db = found.map(|found| (TARGET_LUFS - found.lufs).min(most_gain_db(found)));
+        }
+        if let Some(gain_db) = self.gain_db {
+            limit(audio, gain_db);
+        }
+    }
+}
+
+/// The most by which a sound may be raised.
+fn most_gain_db(found: Loudness) -> f64 {
+    CEILING_DB + MOST_PRESSED_DB - found.peak_dbtp
+}
+
+/// How loud `audio` would be after [`limit`], which does not touch it yet.
+fn measure_limited(audio: &Audio, gain_db: f64) -> Option<Loudness> {
+    let mut meter = meter(audio)?;
+    for _ in 0..repeats(audio) {
+        let mut limiter = Limiter::new(gain_db, audio.sample_rate);
+        let mut block = Vec::with_capacity(METERED);
+        for sample in audio.samples.iter().copied().map(Some).chain(limiter.end()) {
+            block.extend(limiter.push(sample));
+            if block.len() == METERED {
+                meter.add_frames_f32(&block).ok()?;
+                block.clear();
+            }
+        }
+        meter.add_frames_f32(&block).ok()?;
+    }
+    read(&meter)
+}
+
+/// Raises `audio` by `gain_db` and presses down what would exceed the ceiling.
+fn limit(audio: &mut Audio, gain_db: f64) {
+    let mut limiter = Limiter::new(gain_db, audio.sample_rate);
+    let end = limiter.end();
+    let mut written = 0;
+    for index in 0..audio.samples.len() + end.len() {
+        // The limiter lags behind, so that what is read has not been written yet.
+        if let Some(sample) = limiter.push(audio.samples.get(index).copied()) {
+            audio.samples[written] = sample;
+            written += 1;
+        }
+    }
+}
+
+/// Samples times a gain that bows before whatever would exceed the ceiling.
 ///
 /// The gain at every sample is the mean, over `reach` samples to either side, of the
 /// lowest gain that is needed within `reach` samples of each. So it is never too high,
 /// and never changes faster than in a line over that time, which cannot be heard as a click.
-fn limited(samples: &[f32], gain: f32, ceiling: f32, reach: usize) -> Vec<f32> {
-    let needed: Vec<f32> =
-        samples.iter().map(|sample| ceiling / (sample.abs() * gain).max(ceiling)).collect();
-    let lowest = lowest_around(&needed, reach);
-    let mut sums = Vec::with_capacity(lowest.len() + 1);
-    let mut sum = 0.0_f64;
-    sums.push(sum);
-    for &value in &lowest {
-        sum += f64::from(value);
-        sums.push(sum);
-    }
-    samples
-        .iter()
-        .enumerate()
-        .map(|(index, sample)| {
-            let from = index.saturating_sub(reach);
-            let to = (index + reach + 1).min(samples.len());
-            let mean = (sums[to] - sums[from]) / (to - from) as f64;
-            sample * gain * mean as f32
-        })
-        .collect()
+/// Memory does not grow with the sound.
+struct Limiter {
+    gain: f32,
+    ceiling: f32,
+    reach: usize,
+    /// Samples that wait for the gain of those behind them.
+    waiting: VecDeque<f32>,
+    /// What was pushed, how much of it were samples, and how many of them have a gain.
+    pushed: usize,
+    samples: usize,
+    found: usize,
+    /// Places whose needed gains rise: the first is the lowest of the window.
+    rising: VecDeque<(usize, f32)>,
+    /// The lowest gains over which the mean is taken, and their sum.
+    lowest: VecDeque<f32>,
+    sum: f64,
 }
 
-/// For each of `values` the lowest one within `reach` places.
-fn lowest_around(values: &[f32], reach: usize) -> Vec<f32> {
-    // Places whose values rise: the first is the lowest of the window.
-    let mut rising = std::collections::VecDeque::new();
-    let mut next = 0;
-    (0..values.len())
-        .map(|index| {
-            while next < values.len() && next <= index + reach {
-                while rising.back().is_some_and(|&last: &usize| values[last] >= values[next]) {
-                    rising.pop_back();
-                }
-                rising.push_back(next);
-                next += 1;
+impl Limiter {
+    fn new(gain_db: f64, sample_rate: u32) -> Self {
+        Self {
+            gain: factor(gain_db),
+            ceiling: factor(CEILING_DB),
+            reach: sample_rate as usize * REACH_MS / 1000,
+            waiting: VecDeque::new(),
+            pushed: 0,
+            samples: 0,
+            found: 0,
+            rising: VecDeque::new(),
+            lowest: VecDeque::new(),
+            sum: 0.0,
+        }
+    }
+
+    /// What must be pushed after the last sample so that all come out.
+    fn end(&self) -> std::iter::RepeatN<Option<f32>> {
+        std::iter::repeat_n(None, 2 * self.reach)
+    }
+
+    /// Takes a sample, or nothing after the last; gives the one that came in twice `reach`
+    /// before it.
+    fn push(&mut self, sample: Option<f32>) -> Option<f32> {
+        let at = self.pushed;
+        self.pushed += 1;
+        if let Some(sample) = sample {
+            self.samples += 1;
+            self.waiting.push_back(sample);
+            let needed = self.ceiling / (sample.abs() * self.gain).max(self.ceiling);
+            while self.rising.back().is_some_and(|&(_, last)| last >= needed) {
+                self.rising.pop_back();
             }
-            while rising.front().is_some_and(|&first| first + reach < index) {
-                rising.pop_front();
+            self.rising.push_back((at, needed));
+        }
+        // The window of the place `reach` before this one is complete.
+        if at >= self.reach {
+            let place = at - self.reach;
+            while self.rising.front().is_some_and(|&(first, _)| first + self.reach < place) {
+                self.rising.pop_front();
             }
-            values[*rising.front().expect("the window holds at least `index` itself")]
-        })
-        .collect()
+            // Behind the last sample there is no place to find a gain for.
+            if let Some(&(_, lowest)) = self.rising.front().filter(|_| place < self.samples) {
+                self.lowest.push_back(lowest);
+                self.sum += f64::from(lowest);
+                self.found += 1;
+            }
+        }
+        if at < 2 * self.reach {
+            return None;
+        }
+        let place = at - 2 * self.reach;
+        let sample = self.waiting.pop_front()?;
+        // Near the beginning and the end the mean is taken over what there is.
+        let from = place.saturating_sub(self.reach);
+        while self.found - self.lowest.len() < from {
+            self.sum -= f64::from(self.lowest.pop_front()?);
+        }
+        let mean = self.sum / self.lowest.len() as f64;
+        Some(sample * self.gain * mean as f32)
+    }
 }
 
 /// Decibels as a factor of amplitude.
@@ -230,9 +337,40 @@ mod tests {
     }
 
     #[test]
-    fn the_lowest_value_around_is_found_at_both_ends_too() {
-        let values = [5.0, 4.0, 9.0, 1.0, 7.0, 8.0, 6.0];
-        assert_eq!(lowest_around(&values, 1), [4.0, 4.0, 1.0, 1.0, 1.0, 6.0, 6.0]);
-        assert_eq!(lowest_around(&values, 0), values);
+    fn the_limiters_gain_is_the_mean_of_the_lowest_around() {
+        let samples: Vec<f32> = (0..400).map(|n| (n as f32 * 1.7).sin() * 3.0).collect();
+        // A rate at which the reach is 3 samples.
+        let mut audio = Audio { sample_rate: 600, samples: samples.clone() };
+        limit(&mut audio, 6.0);
+        let (gain, ceiling, reach) = (factor(6.0), factor(CEILING_DB), 3);
+        let window = |at: usize| at.saturating_sub(reach)..(at + reach + 1).min(samples.len());
+        let needed = |at: usize| ceiling / (samples[at].abs() * gain).max(ceiling);
+        let lowest = |at: usize| window(at).map(needed).fold(f32::MAX, f32::min);
+        for (at, &limited) in audio.samples.iter().enumerate() {
+            let mean = window(at).map(lowest).sum::<f32>() / window(at).len() as f32;
+            let wanted = samples[at] * gain * mean;
+            assert!((limited - wanted).abs() < 1e-4, "{at}: {limited} is not {wanted}");
+        }
+        for short in 0..9 {
+            let mut audio = Audio { sample_rate: 600, samples: samples[..short].to_vec() };
+            limit(&mut audio, -6.0);
+            let quieter = samples[..short].iter().map(|sample| sample * factor(-6.0));
+            assert!(audio.samples.iter().zip(quieter).all(|(a, b)| (a - b).abs() < 1.2));
+            assert_eq!(audio.samples.len(), short);
+        }
+    }
+
+    #[test]
+    fn sound_in_pieces_gets_the_gain_of_its_first_piece() {
+        let mut leveller = Leveller::default();
+        let mut silence = Audio { sample_rate: RATE, samples: Vec::new() };
+        leveller.level(&mut silence);
+        let (mut first, mut second) = (syllables(0.02), syllables(0.01));
+        leveller.level(&mut first);
+        leveller.level(&mut second);
+        let loudness = |audio: &Audio| measure(audio).expect("a usual rate").lufs;
+        assert!((loudness(&first) - TARGET_LUFS).abs() < 1.0, "{}", loudness(&first));
+        let softer = loudness(&first) - loudness(&second);
+        assert!((softer - 6.0).abs() < 1.0, "{softer}");
     }
 }

@@ -14,7 +14,7 @@ pub mod resample;
 pub mod speech;
 pub mod waveform;
 
-pub use decode::{AudioInfo, DecodeError, DecodeLimits, decode, decode_while, probe};
+pub use decode::{AudioInfo, DecodeError, DecodeLimits, decode, decode_to, decode_while, probe};
 pub use encode::{Compression, read_wav, wav_bytes, write_wav};
 
 /// Samples per second of all sound that speech recognition gets.

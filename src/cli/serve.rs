@@ -93,13 +93,13 @@ fn offer(args: &ServeArgs, settings: &Settings, models: &ModelStore) -> WebConfi
     let targets = if args.stub {
         vec![choice("fr", "French"), choice("pt", "Portuguese")]
     } else {
-        let targets = stage::targets(models);
+        let targets = stage::targets(models, settings);
         targets.iter().map(|language| choice(language.tag, language.english_name)).collect()
     };
     let rough = targets
         .iter()
         .map(|choice| choice.value.clone())
-        .filter(|tag| !args.stub && stage::is_rough(models, &settings.models, tag))
+        .filter(|tag| !args.stub && stage::is_rough(models, settings, tag))
         .collect();
     let templates =
         templates::ALL.iter().map(|template| choice(template.name, template.title)).collect();
@@ -120,8 +120,7 @@ fn offer(args: &ServeArgs, settings: &Settings, models: &ModelStore) -> WebConfi
 /// The languages that a recording may be in: those that can be named, and `auto`, if the
 /// model knows more than English.
 fn spoken(args: &ServeArgs, settings: &Settings, models: &ModelStore) -> Vec<Choice> {
-    let pick = settings.models.get("speech-to-text").map(String::as_str);
-    let several = args.stub || stage::spoken(models, pick);
+    let several = args.stub || stage::understands_many(models, settings);
     let auto = several.then(|| Choice { value: AUTO.to_owned(), title: "found out".to_owned() });
     let languages = LANGUAGES.iter().filter(|language| several || language.tag == "en");
     auto.into_iter()

@@ -4,7 +4,7 @@ use std::env;
 use std::path::PathBuf;
 
 use crate::jobs::StoreOptions;
-use crate::stage::JobOptions;
+use crate::stage::{JobOptions, StageKind};
 
 /// Every variable of the environment that configures this program begins with this.
 pub(super) const PREFIX: &str = "MEGA_";
@@ -26,6 +26,19 @@ pub const ROLES: [&str; 10] = [
     "phonemes",
 ];
 
+/// The prefix of keys that point a stage at a server.
+pub const STAGES: &str = "stages.";
+
+/// What can be set for each stage: name, sentence, default.
+const STAGE_KEYS: [(&str, &str, &str); 6] = [
+    ("engine", "`local`, or the interface of the server that does the work", "local"),
+    ("base_url", "Where that server is", ""),
+    ("model", "Name of the model there; empty lets the server choose", ""),
+    ("voice", "Name of the voice there, for speech", ""),
+    ("api_key_env", "Variable of the environment that holds the key for that server", ""),
+    ("timeout_s", "Seconds that an answer, or the next piece of one, may take", "120"),
+];
+
 /// Something that can be configured.
 #[derive(Debug, Clone)]
 pub struct Key {
@@ -34,12 +47,12 @@ pub struct Key {
     /// What it does, in a sentence.
     pub doc: String,
     /// The value when nobody sets one.
-    pub default: fn() -> String,
+    pub default: String,
 }
 
 impl Key {
     fn new(name: &str, doc: &str, default: fn() -> String) -> Self {
-        Self { name: name.to_owned(), doc: doc.to_owned(), default }
+        Self { name: name.to_owned(), doc: doc.to_owned(), default: default() }
     }
 
     /// The variable of the environment that sets it.
@@ -140,6 +153,13 @@ pub fn known_keys() -> Vec<Key> {
             || "auto".to_owned(),
         )
     }));
+    for stage in StageKind::ALL {
+        keys.extend(STAGE_KEYS.iter().map(|(name, doc, default)| Key {
+            name: format!("{STAGES}{stage}.{name}"),
+            doc: format!("{doc} ({stage})."),
+            default: (*default).to_owned(),
+        }));
+    }
     keys
 }
 

@@ -9,7 +9,7 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::path::{Path, PathBuf};
 
-pub use keys::{Key, MODEL, ROLES, known_keys};
+pub use keys::{Key, MODEL, ROLES, STAGES, known_keys};
 
 /// Where the configuration file is looked for when none is named: the working directory.
 pub const FILE_NAME: &str = "mega-pipeline.toml";
@@ -104,7 +104,7 @@ impl Config {
         let values = keys
             .iter()
             .map(|key| {
-                let value = Value { text: (key.default)(), origin: Origin::Default };
+                let value = Value { text: key.default.clone(), origin: Origin::Default };
                 (key.name.clone(), value)
             })
             .collect();

@@ -38,6 +38,22 @@ pub enum EngineError {
     /// The recording holds no speech.
     #[error("No speech was found in the recording.")]
     NoSpeech,
+    /// The server that was to do the work does not answer, or not in time.
+    #[error("The server {url} does not answer.")]
+    Unreachable {
+        /// Where it was looked for, without credentials.
+        url: String,
+        /// What the network said; for the log.
+        detail: String,
+    },
+    /// The server that was to do the work answers something that is of no use.
+    #[error("The server {url} gave an answer that cannot be used.")]
+    BadAnswer {
+        /// Which server, without credentials.
+        url: String,
+        /// What is wrong with the answer; for the log.
+        detail: String,
+    },
     /// Somebody asked for it.
     #[error("The job was canceled.")]
     Canceled,

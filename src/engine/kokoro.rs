@@ -13,7 +13,7 @@ use ort::session::Session;
 use ort::value::Tensor;
 
 use super::kokoro_symbols::{Language, Vocabulary};
-use super::{EngineError, Hardware, Voice, onnx, phonemes, voice};
+use super::{Cancel, EngineError, Hardware, Voice, onnx, phonemes, voice};
 use crate::audio::speech;
 
 /// Samples per second of the model's output.
@@ -135,7 +135,12 @@ impl Voice for Kokoro {
         SAMPLE_RATE
     }
 
-    fn say(&mut self, sentence: &str, speed: f32) -> Result<Vec<f32>, EngineError> {
+    fn say(
+        &mut self,
+        sentence: &str,
+        speed: f32,
+        cancel: &Cancel,
+    ) -> Result<Vec<f32>, EngineError> {
         let speed = voice::checked_speed(speed)?;
         let clauses = clauses(sentence, self.language)?;
         let mut model = self.model.lock().unwrap_or_else(PoisonError::into_inner);
@@ -143,6 +148,7 @@ impl Voice for Kokoro {
             clauses.iter().map(|symbols| model.vocabulary.tokens(symbols)).collect();
         let mut samples = Vec::new();
         for tokens in chunks(&clauses, model.vocabulary.space()) {
+            cancel.check()?;
             let raw = model
                 .run(&tokens, self.style(tokens.len()), speed)
                 .map_err(|error| EngineError::run("Speaking", error))?;

@@ -1,7 +1,7 @@
 //! What a stage drives: one file an engine, each keeping one model in memory.
 //!
 //! Called by `stage` only. An engine gets paths, settings and text or sound; it
-//! knows nothing of jobs, stages or the network.
+//! knows nothing of jobs or stages. Those in `remote` have another server do the work.
 
 pub mod control;
 pub mod error;
@@ -14,7 +14,10 @@ pub mod marian;
 pub mod onnx;
 pub mod phonemes;
 pub mod piper;
+pub mod remote;
 mod spm;
+pub mod text_model;
+pub mod transcriber;
 pub mod translator;
 pub mod vad;
 pub mod voice;
@@ -22,6 +25,8 @@ pub mod whisper;
 
 pub use control::{Cancel, Control, Progress};
 pub use error::EngineError;
+pub use text_model::{ChatMessage, Finish, GenerateOptions, Generation, Role, TextModel};
+pub use transcriber::Transcriber;
 pub use translator::Translator;
 pub use voice::Voice;
 

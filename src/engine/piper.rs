@@ -16,7 +16,7 @@ use serde_json::{Map, Value};
 use unicode_normalization::UnicodeNormalization;
 
 use super::phonemes::{self, Clause, TIE};
-use super::{EngineError, Hardware, Voice, onnx, voice};
+use super::{Cancel, EngineError, Hardware, Voice, onnx, voice};
 use crate::audio::speech;
 
 /// What a voice reads before the first phoneme, after each, and after the last, as it stands in
@@ -102,7 +102,13 @@ impl Voice for Piper {
         self.config.audio.sample_rate
     }
 
-    fn say(&mut self, sentence: &str, speed: f32) -> Result<Vec<f32>, EngineError> {
+    fn say(
+        &mut self,
+        sentence: &str,
+        speed: f32,
+        cancel: &Cancel,
+    ) -> Result<Vec<f32>, EngineError> {
+        cancel.check()?;
         let length_scale = self.config.inference.length_scale / voice::checked_speed(speed)?;
         let tokens = self.tokens(sentence)?;
         if tokens.is_empty() {

@@ -1,6 +1,6 @@
 //! The trait of everything that speaks.
 
-use super::EngineError;
+use super::{Cancel, EngineError};
 
 /// A loaded voice.
 pub trait Voice: Send {
@@ -12,8 +12,10 @@ pub trait Voice: Send {
     /// Returns mono samples within -1 to 1, without added pauses at either end.
     ///
     /// # Errors
-    /// When the phonemiser or the model fails.
-    fn say(&mut self, sentence: &str, speed: f32) -> Result<Vec<f32>, EngineError>;
+    /// When the phonemiser or the model fails, and [`EngineError::Canceled`]: a long sentence
+    /// looks at `cancel` on its way.
+    fn say(&mut self, sentence: &str, speed: f32, cancel: &Cancel)
+    -> Result<Vec<f32>, EngineError>;
 }
 
 /// `speed`, if a voice can speak at it: within 0.25 to 4.

@@ -1,135 +1,241 @@
-//! Finds the model for each role and loads it: the one place where stages meet the store.
+//! Finds the model or the server for each role and loads it: the one place where stages meet
+//! the store.
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Instant;
 
-use super::{ErrorCode, StageError, voices};
+use super::{ErrorCode, StageError, StageKind, voices};
 use crate::engine::firefox::Firefox;
 use crate::engine::kokoro::{Kokoro, KokoroModel};
 use crate::engine::llm::{Llm, LlmTranslator};
 use crate::engine::marian::Marian;
 use crate::engine::piper::Piper;
+use crate::engine::remote::{
+    RemoteOptions, RemoteTextModel, RemoteTranscriber, RemoteTranslator, RemoteVoice,
+};
+use crate::engine::transcriber::SpeechToText;
 use crate::engine::vad::Vad;
 use crate::engine::whisper::Whisper;
-use crate::engine::{EngineError, Hardware, Translator, Voice, onnx, phonemes};
+use crate::engine::{
+    EngineError, Hardware, TextModel, Transcriber, Translator, Voice, onnx, phonemes,
+};
 use crate::models::{Kind, Model, ModelStore, ModelsError, Resolved};
+use crate::settings::Settings;
 use crate::text::language;
 
-/// The text model, used by two stages: generation, and translation as a last resort.
-pub type SharedLlm = Arc<Mutex<Llm>>;
+/// An engine that stages and direct requests take turns with.
+pub type Shared<T> = Arc<Mutex<T>>;
 
 /// The loader, shared by the stages of one worker.
-pub type SharedEngines = Arc<Mutex<Engines>>;
+pub type SharedEngines = Shared<Engines>;
 
-/// An engine with the id of its model, for timings.
-pub struct Loaded<T> {
+/// What is recorded as the device of work that another server does.
+const REMOTE: &str = "remote";
+
+/// ONNX Runtime is its CPU build.
+const CPU: &str = "cpu";
+
+/// An engine with what timings say of it.
+pub struct Loaded<T: ?Sized> {
     /// The engine.
-    pub engine: T,
-    /// Model id as in the manifest.
+    pub engine: Shared<T>,
+    /// Model id as in the manifest, or the name of a model on another server.
     pub model: String,
+    /// `cpu`, `cuda:0` or `remote`.
+    pub device: String,
+    /// What loading took now; 0 for an engine that was there.
+    pub load_ms: u64,
 }
 
-/// Loads engines, and shares the ones that several stages use.
+impl<T: ?Sized> Loaded<T> {
+    fn since(began: Instant, engine: Shared<T>, model: &str, device: &str) -> Self {
+        let (model, device) = (model.to_owned(), device.to_owned());
+        Self { engine, model, device, load_ms: elapsed_ms(began) }
+    }
+
+    /// The same, for whoever had it loaded.
+    fn once(&self) -> Self {
+        Self { load_ms: self.load_ms, ..self.again() }
+    }
+
+    /// The same, for the next who asks.
+    fn again(&self) -> Self {
+        let (model, device) = (self.model.clone(), self.device.clone());
+        Self { engine: Arc::clone(&self.engine), model, device, load_ms: 0 }
+    }
+}
+
+/// Loads engines when they are first asked for, and keeps them.
 pub struct Engines {
     store: ModelStore,
     /// Models that were chosen by name: role to model id.
     picks: BTreeMap<String, String>,
+    /// Stages whose work another server does.
+    remotes: BTreeMap<StageKind, RemoteOptions>,
     hardware: Hardware,
-    llm: Option<SharedLlm>,
+    transcriber: Option<Loaded<dyn Transcriber>>,
+    text_model: Option<Loaded<dyn TextModel>>,
+    /// By target language.
+    translators: BTreeMap<String, Loaded<dyn Translator>>,
+    /// By language and by the voice that was picked, if one was.
+    voices: BTreeMap<(String, String), Loaded<dyn Voice>>,
     /// Kokoro's network by model id; its voices share it.
-    kokoro: BTreeMap<String, Arc<Mutex<KokoroModel>>>,
+    kokoro: BTreeMap<String, Shared<KokoroModel>>,
 }
 
 impl Engines {
-    /// A loader for the models in `store`.
+    /// A loader for the models in `store`, and for the servers that `settings` name.
     #[must_use]
-    pub const fn new(
-        store: ModelStore,
-        picks: BTreeMap<String, String>,
-        hardware: Hardware,
-    ) -> Self {
-        Self { store, picks, hardware, llm: None, kokoro: BTreeMap::new() }
-    }
-
-    /// Where whisper.cpp and candle compute.
-    #[must_use]
-    pub fn device(&self) -> String {
-        self.hardware.name()
+    pub fn new(store: ModelStore, settings: &Settings) -> Self {
+        Self {
+            store,
+            picks: settings.models.clone(),
+            remotes: settings.remotes.clone(),
+            hardware: settings.hardware.clone(),
+            transcriber: None,
+            text_model: None,
+            translators: BTreeMap::new(),
+            voices: BTreeMap::new(),
+            kokoro: BTreeMap::new(),
+        }
     }
 
     /// Speech to text.
     ///
     /// # Errors
     /// When no model is installed, or it does not load.
-    pub fn whisper(&self) -> Result<Loaded<Whisper>, StageError> {
-        let found = self.resolve("speech-to-text")?;
-        let engine = Whisper::load(&self.only_file(&found.model)?, &self.hardware)?;
-        Ok(Loaded { engine, model: found.model.id })
+    pub fn transcriber(&mut self) -> Result<Loaded<dyn Transcriber>, StageError> {
+        if let Some(loaded) = &self.transcriber {
+            return Ok(loaded.again());
+        }
+        let began = Instant::now();
+        let loaded = if let Some(remote) = self.remotes.get(&StageKind::TranscribeAudio) {
+            let engine = shared(RemoteTranscriber::new(remote.clone())?);
+            Loaded::since(began, engine as Shared<dyn Transcriber>, &remote.model, REMOTE)
+        } else {
+            let found = self.resolve("speech-to-text")?;
+            let whisper = Whisper::load(&self.only_file(&found.model)?, &self.hardware)?;
+            let engine = shared(SpeechToText::new(whisper, self.vad()?));
+            Loaded::since(began, engine as _, &found.model.id, &self.hardware.name())
+        };
+        Ok(self.transcriber.insert(loaded).once())
     }
 
-    /// Voice activity.
-    ///
-    /// # Errors
-    /// When no model is installed, or it does not load.
-    pub fn vad(&self) -> Result<Vad, StageError> {
+    fn vad(&self) -> Result<Vad, StageError> {
         self.open_onnx()?;
         let found = self.resolve("voice-activity")?;
         Ok(Vad::load(&self.only_file(&found.model)?)?)
     }
 
-    /// The text model; loaded once, then shared.
+    /// The text model, used by two stages: generation, and translation as a last resort.
     ///
     /// # Errors
     /// When no model is installed, or it does not load.
-    pub fn llm(&mut self) -> Result<Loaded<SharedLlm>, StageError> {
-        let found = self.resolve("text-generation")?;
-        let engine = if let Some(llm) = &self.llm {
-            Arc::clone(llm)
+    pub fn text_model(&mut self) -> Result<Loaded<dyn TextModel>, StageError> {
+        if let Some(loaded) = &self.text_model {
+            return Ok(loaded.again());
+        }
+        let began = Instant::now();
+        let loaded = if let Some(remote) = self.remotes.get(&StageKind::GenerateText) {
+            let engine = shared(RemoteTextModel::new(remote.clone())?);
+            Loaded::since(began, engine as Shared<dyn TextModel>, &remote.model, REMOTE)
         } else {
-            let llm = Llm::load(&self.only_file(&found.model)?, &self.hardware)?;
-            Arc::clone(self.llm.insert(Arc::new(Mutex::new(llm))))
+            let found = self.resolve("text-generation")?;
+            let engine = shared(Llm::load(&self.only_file(&found.model)?, &self.hardware)?);
+            Loaded::since(began, engine as _, &found.model.id, &self.hardware.name())
         };
-        Ok(Loaded { engine, model: found.model.id })
+        Ok(self.text_model.insert(loaded).once())
     }
 
     /// A translator from English to `target`, a BCP 47 tag.
     ///
     /// # Errors
     /// When no engine serves that language, no model is installed, or it does not load.
-    pub fn translator(&mut self, target: &str) -> Result<Loaded<Box<dyn Translator>>, StageError> {
-        let found = self.resolve_language("translation-en-", target)?;
+    pub fn translator(&mut self, target: &str) -> Result<Loaded<dyn Translator>, StageError> {
+        if let Some(loaded) = self.translators.get(target) {
+            return Ok(loaded.again());
+        }
+        let began = Instant::now();
+        let loaded = if let Some(remote) = self.remotes.get(&StageKind::TranslateText) {
+            let engine = shared(RemoteTranslator::new(remote.clone(), "en", target)?);
+            Loaded::since(began, engine as Shared<dyn Translator>, &remote.model, REMOTE)
+        } else {
+            self.local_translator(target, began)?
+        };
+        Ok(self.translators.entry(target.to_owned()).insert_entry(loaded).get().once())
+    }
+
+    fn local_translator(
+        &mut self,
+        target: &str,
+        began: Instant,
+    ) -> Result<Loaded<dyn Translator>, StageError> {
+        let found = match self.resolve_language("translation-en-", target) {
+            // A text model elsewhere translates where nothing here does.
+            Err(_) if self.remotes.contains_key(&StageKind::GenerateText) => {
+                return self.text_translator(target, began);
+            }
+            found => found?,
+        };
         let model = &found.model;
-        let engine: Box<dyn Translator> = match model.kind {
+        let engine: Shared<dyn Translator> = match model.kind {
             Kind::Firefox => {
-                let shared = self.file(model, "vocab");
+                let vocab = self.file(model, "vocab");
                 // Pairs with another script have a vocabulary for each language.
-                let (source, target) = match shared {
+                let (source, target) = match vocab {
                     Ok(vocab) => (vocab.clone(), vocab),
                     Err(_) => (self.file(model, "srcvocab")?, self.file(model, "trgvocab")?),
                 };
                 let (network, shortlist) = (self.file(model, "model")?, self.file(model, "lex")?);
-                Box::new(Firefox::load(&network, &source, &target, Some(&shortlist))?)
+                shared(Firefox::load(&network, &source, &target, Some(&shortlist))?)
             }
-            Kind::Marian => Box::new(Marian::load(&found.dir, &self.hardware)?),
-            Kind::Gguf => {
-                let language =
-                    language::language(target).ok_or_else(|| unknown_language(target))?;
-                Box::new(LlmTranslator::new(self.llm()?.engine, language))
-            }
+            Kind::Marian => shared(Marian::load(&found.dir, &self.hardware)?),
+            Kind::Gguf => return self.text_translator(target, began),
             _ => return Err(wrong_kind(model)),
         };
-        Ok(Loaded { engine, model: found.model.id })
+        Ok(Loaded::since(began, engine, &found.model.id, &self.hardware.name()))
+    }
+
+    /// The text model as a translator.
+    fn text_translator(
+        &mut self,
+        target: &str,
+        began: Instant,
+    ) -> Result<Loaded<dyn Translator>, StageError> {
+        let language = language::language(target).ok_or_else(|| unknown_language(target))?;
+        let text_model = self.text_model()?;
+        let engine = shared(LlmTranslator::new(text_model.engine, language));
+        Ok(Loaded::since(began, engine, &text_model.model, &text_model.device))
     }
 
     /// A voice for `tag`, a BCP 47 tag: the one with the model id `pick`, perhaps with
-    /// a speaker behind a colon, or the configured
-    /// one if that is empty.
+    /// a speaker behind a colon, or the configured one if that is empty.
     ///
     /// # Errors
     /// When there is no such voice for that language, or it does not load.
-    pub fn voice(&mut self, tag: &str, pick: &str) -> Result<Loaded<Box<dyn Voice>>, StageError> {
+    pub fn voice(&mut self, tag: &str, pick: &str) -> Result<Loaded<dyn Voice>, StageError> {
+        let key = (tag.to_owned(), pick.to_owned());
+        if let Some(loaded) = self.voices.get(&key) {
+            return Ok(loaded.again());
+        }
+        let began = Instant::now();
+        let loaded = if let Some(remote) = self.remotes.get(&StageKind::speaks(tag)) {
+            let engine = shared(RemoteVoice::new(remote.clone(), pick)?);
+            Loaded::since(began, engine as Shared<dyn Voice>, &remote.model, REMOTE)
+        } else {
+            self.local_voice(tag, pick, began)?
+        };
+        Ok(self.voices.entry(key).insert_entry(loaded).get().once())
+    }
+
+    fn local_voice(
+        &mut self,
+        tag: &str,
+        pick: &str,
+        began: Instant,
+    ) -> Result<Loaded<dyn Voice>, StageError> {
         let (id, speaker) = voices::parts(pick);
         let found = if id.is_empty() {
             self.resolve_language("voice-", tag)?
@@ -139,23 +245,23 @@ impl Engines {
         self.open_onnx()?;
         phonemes::init(&self.resolve("phonemes")?.dir)?;
         let model = &found.model;
-        let engine: Box<dyn Voice> = match model.kind {
+        let engine: Shared<dyn Voice> = match model.kind {
             Kind::Piper => {
                 let config = self.file_ending(model, ".json")?;
                 let network = self.file_ending(model, ".onnx")?;
-                Box::new(Piper::load(&network, &config, speaker, &self.hardware)?)
+                shared(Piper::load(&network, &config, speaker, &self.hardware)?)
             }
             Kind::KokoroVoice => {
                 let network = self.kokoro(model)?;
-                Box::new(Kokoro::with_model(network, &self.only_file(model)?, tag)?)
+                shared(Kokoro::with_model(network, &self.only_file(model)?, tag)?)
             }
             _ => return Err(wrong_kind(model)),
         };
-        Ok(Loaded { engine, model: found.model.id })
+        Ok(Loaded::since(began, engine, &found.model.id, CPU))
     }
 
     /// Kokoro's network, as a voice requires it.
-    fn kokoro(&mut self, voice: &Model) -> Result<Arc<Mutex<KokoroModel>>, StageError> {
+    fn kokoro(&mut self, voice: &Model) -> Result<Shared<KokoroModel>, StageError> {
         let required = |kind: Kind| -> Result<Model, StageError> {
             let manifest = self.store.manifest();
             let mut models = voice.requires.iter().filter_map(|id| manifest.model(id).ok());
@@ -224,35 +330,6 @@ impl From<ModelsError> for StageError {
     }
 }
 
-/// Whether the model that is installed for speech, or picked by name, knows more languages
-/// than English.
-#[must_use]
-pub fn spoken(store: &ModelStore, pick: Option<&str>) -> bool {
-    let found = store.resolve("speech-to-text", pick);
-    found.is_ok_and(|found| found.model.languages.iter().any(|it| it == "multilingual"))
-}
-
-/// Languages that can be translated to and spoken with what is installed.
-#[must_use]
-pub fn targets(store: &ModelStore) -> Vec<&'static language::Language> {
-    let installed = |role: String| store.resolve(&role, None).is_ok();
-    language::LANGUAGES
-        .iter()
-        .filter(|language| language.tag != "en")
-        .filter(|language| installed(format!("translation-en-{}", language.tag)))
-        .filter(|language| installed(format!("voice-{}", language.tag)))
-        .collect()
-}
-
-/// Whether texts in a language are translated by the text model, which errs more often than a
-/// translation model; `picks` are the models that the configuration names, by role.
-#[must_use]
-pub fn is_rough(store: &ModelStore, picks: &BTreeMap<String, String>, tag: &str) -> bool {
-    let role = format!("translation-en-{tag}");
-    let found = store.resolve(&role, picks.get(&role).map(String::as_str));
-    found.is_ok_and(|found| found.model.kind == Kind::Gguf)
-}
-
 fn unknown_language(tag: &str) -> StageError {
     let hint = language::nearest(tag)
         .map(|near| format!(" Did you mean {} ({})?", near.tag, near.english_name))
@@ -271,11 +348,15 @@ fn wrong_kind(model: &Model) -> StageError {
     )
 }
 
+fn shared<T>(engine: T) -> Shared<T> {
+    Arc::new(Mutex::new(engine))
+}
+
 /// Locks what the stages of a worker share.
 ///
 /// # Errors
 /// When a stage panicked while it held the lock: what it held may be half changed.
-pub fn lock<T>(shared: &Mutex<T>) -> Result<MutexGuard<'_, T>, StageError> {
+pub fn lock<T: ?Sized>(shared: &Mutex<T>) -> Result<MutexGuard<'_, T>, StageError> {
     shared.lock().map_err(|_| {
         EngineError::run("The model", "an earlier fault left it unusable; restart the server")
             .into()

@@ -25,6 +25,8 @@ pub enum ErrorCode {
     DiskFull,
     /// The server that a stage is computed on does not answer.
     RemoteUnreachable,
+    /// The server that a stage is computed on answers something that is of no use.
+    RemoteBadAnswer,
     /// Somebody asked for it.
     Canceled,
     /// A fault of this program or of a library.
@@ -33,7 +35,7 @@ pub enum ErrorCode {
 
 impl ErrorCode {
     /// Every code.
-    pub const ALL: [Self; 10] = [
+    pub const ALL: [Self; 11] = [
         Self::NoSpeech,
         Self::UnreadableAudio,
         Self::TooLong,
@@ -42,6 +44,7 @@ impl ErrorCode {
         Self::OutOfMemory,
         Self::DiskFull,
         Self::RemoteUnreachable,
+        Self::RemoteBadAnswer,
         Self::Canceled,
         Self::Internal,
     ];
@@ -58,6 +61,7 @@ impl ErrorCode {
             Self::OutOfMemory => "out_of_memory",
             Self::DiskFull => "disk_full",
             Self::RemoteUnreachable => "remote_unreachable",
+            Self::RemoteBadAnswer => "remote_bad_answer",
             Self::Canceled => "canceled",
             Self::Internal => "internal",
         }
@@ -99,14 +103,18 @@ impl StageError {
     pub const fn is_retriable(&self) -> bool {
         matches!(
             self.code,
-            ErrorCode::DiskFull | ErrorCode::OutOfMemory | ErrorCode::RemoteUnreachable
+            ErrorCode::DiskFull
+                | ErrorCode::OutOfMemory
+                | ErrorCode::RemoteUnreachable
+                | ErrorCode::RemoteBadAnswer
         )
     }
 }
 
 impl From<EngineError> for StageError {
     fn from(error: EngineError) -> Self {
-        let detail = error.to_string();
+        let told = error.to_string();
+        let detail = told.clone();
         match error {
             EngineError::Missing { what, .. } => Self {
                 code: ErrorCode::ModelMissing,
@@ -120,6 +128,12 @@ impl From<EngineError> for StageError {
             EngineError::TooLong(message) => Self::new(ErrorCode::TooLong, message),
             EngineError::UnsupportedLanguage(message) => {
                 Self::new(ErrorCode::UnsupportedLanguage, message)
+            }
+            EngineError::Unreachable { detail, .. } => {
+                Self { code: ErrorCode::RemoteUnreachable, message: told, detail: Some(detail) }
+            }
+            EngineError::BadAnswer { detail, .. } => {
+                Self { code: ErrorCode::RemoteBadAnswer, message: told, detail: Some(detail) }
             }
             EngineError::NoSpeech => Self::new(ErrorCode::NoSpeech, detail),
             EngineError::Canceled => Self::canceled(),

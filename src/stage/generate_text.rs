@@ -2,24 +2,23 @@
 
 use std::time::Instant;
 
-use super::engines::{Loaded, SharedEngines, SharedLlm, elapsed_ms, lock};
+use super::engines::{SharedEngines, elapsed_ms, lock};
 use super::{
     Artifact, Artifacts, ErrorCode, Stage, StageContext, StageError, StageKind, StageOutput, Timing,
 };
-use crate::engine::llm::{ChatMessage, GenerateOptions};
+use crate::engine::{ChatMessage, GenerateOptions};
 use crate::text::{prose, templates};
 
-/// Text generation with a GGUF model.
+/// Text generation.
 pub struct GenerateText {
     engines: SharedEngines,
-    llm: Option<Loaded<SharedLlm>>,
 }
 
 impl GenerateText {
     /// The stage, with nothing loaded yet.
     #[must_use]
     pub const fn new(engines: SharedEngines) -> Self {
-        Self { engines, llm: None }
+        Self { engines }
     }
 }
 
@@ -29,10 +28,7 @@ impl Stage for GenerateText {
     }
 
     fn load(&mut self) -> Result<(), StageError> {
-        if self.llm.is_none() {
-            self.llm = Some(lock(&self.engines)?.llm()?);
-        }
-        Ok(())
+        lock(&self.engines)?.text_model().map(|_| ())
     }
 
     fn run(
@@ -40,8 +36,7 @@ impl Stage for GenerateText {
         inputs: &Artifacts,
         ctx: &StageContext<'_>,
     ) -> Result<StageOutput, StageError> {
-        self.load()?;
-        let llm = self.llm.as_ref().expect("load() has just filled it");
+        let text_model = lock(&self.engines)?.text_model()?;
         let started = Instant::now();
         let transcript = inputs.transcript.as_ref().ok_or_else(|| {
             StageError::internal("There is no transcript to go on from.", "input missing")
@@ -61,13 +56,15 @@ impl Stage for GenerateText {
             seed: ctx.options.seed,
             stop: template.stop.iter().map(ToString::to_string).collect(),
         };
-        let generation = lock(&llm.engine)?.generate(&messages, &options, &ctx.control, |_| {})?;
+        let generation =
+            lock(&text_model.engine)?.answer(&messages, &options, &ctx.control, &mut |_| {})?;
         let timing = Timing {
+            load_ms: text_model.load_ms,
             run_ms: elapsed_ms(started),
             tokens: Some(generation.tokens as u64),
             unit: Some("tokens".to_owned()),
-            device: lock(&self.engines)?.device(),
-            model: llm.model.clone(),
+            device: text_model.device,
+            model: text_model.model,
             ..Timing::default()
         };
         Ok(StageOutput { artifact: Artifact::Text(prose::tidy(&generation.text)), timing })

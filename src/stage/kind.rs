@@ -43,6 +43,12 @@ impl StageKind {
         }
     }
 
+    /// The stage that speaks the language `tag`.
+    #[must_use]
+    pub fn speaks(tag: &str) -> Self {
+        if tag == "en" { Self::SynthesisAudioEn } else { Self::SynthesisAudio }
+    }
+
     /// The stage that runs after this one, if any.
     #[must_use]
     pub fn next(self) -> Option<Self> {

@@ -3,10 +3,12 @@
 //! Called by `jobs` (the worker) and by `cli run`. A stage knows nothing of
 //! jobs, databases or HTTP: it gets earlier results, gives back one artifact.
 
+mod direct;
 mod engines;
 mod error;
 mod generate_text;
 mod kind;
+mod offer;
 mod speak;
 pub mod stub;
 mod transcribe_audio;
@@ -18,9 +20,10 @@ use std::sync::{Arc, Mutex};
 
 use serde::{Deserialize, Serialize};
 
-pub use engines::{is_rough, spoken, targets};
+pub use direct::{Direct, SpeechRequest};
 pub use error::{ErrorCode, StageError};
 pub use kind::StageKind;
+pub use offer::{is_rough, targets, understands_many};
 pub use voices::{VoiceInfo, voices};
 
 use crate::audio::{Audio, DecodeLimits};
@@ -188,18 +191,28 @@ pub struct StageContext<'a> {
     pub control: Control<'a>,
 }
 
-/// The five stages on models of this machine, nothing loaded yet.
+/// The five stages on the models and servers that `settings` name, nothing loaded yet.
 #[must_use]
 pub fn local(settings: &Settings, models: &ModelStore) -> Vec<Box<dyn Stage>> {
-    let engines = Engines::new(models.clone(), settings.models.clone(), settings.hardware.clone());
-    let engines = Arc::new(Mutex::new(engines));
+    local_with_direct(settings, models).0
+}
+
+/// As [`local`], with the way to ask the same engines directly.
+#[must_use]
+pub fn local_with_direct(
+    settings: &Settings,
+    models: &ModelStore,
+) -> (Vec<Box<dyn Stage>>, Arc<dyn Direct>) {
+    let engines = Arc::new(Mutex::new(Engines::new(models.clone(), settings)));
     let target = &settings.defaults.target;
     let limits = DecodeLimits { max_audio_s: settings.max_audio_s };
-    vec![
+    let direct = direct::Engaged::new(Arc::clone(&engines), limits);
+    let stages: Vec<Box<dyn Stage>> = vec![
         Box::new(transcribe_audio::TranscribeAudio::new(Arc::clone(&engines), limits)),
         Box::new(generate_text::GenerateText::new(Arc::clone(&engines))),
         Box::new(speak::Speak::english(Arc::clone(&engines))),
         Box::new(translate_text::TranslateText::new(Arc::clone(&engines), target)),
         Box::new(speak::Speak::target(engines, target)),
-    ]
+    ];
+    (stages, Arc::new(direct))
 }

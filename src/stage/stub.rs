@@ -3,8 +3,15 @@
 //! Each does in no time what the real stage does in form: the same artifacts,
 //! the same progress, the same answer to cancellation.
 
-use super::{Artifact, Artifacts, Stage, StageContext, StageError, StageKind, StageOutput, Timing};
-use crate::audio::Audio;
+use std::path::Path;
+use std::sync::Arc;
+
+use super::{
+    Artifact, Artifacts, Direct, SpeechRequest, Stage, StageContext, StageError, StageKind,
+    StageOutput, Timing,
+};
+use crate::audio::{Audio, DecodeLimits, decode};
+use crate::engine::{ChatMessage, Control, Finish, GenerateOptions, Generation};
 use crate::text::{Segment, Transcript};
 
 /// Model id in the timings of stub stages.
@@ -22,6 +29,85 @@ pub struct Stub(StageKind);
 #[must_use]
 pub fn stages() -> Vec<Box<dyn Stage>> {
     StageKind::ALL.into_iter().map(|kind| Box::new(Stub(kind)) as Box<dyn Stage>).collect()
+}
+
+/// Direct requests to stubs.
+#[must_use]
+pub fn direct() -> Arc<dyn Direct> {
+    Arc::new(StubDirect)
+}
+
+/// What the stages give, without a job.
+struct StubDirect;
+
+impl Direct for StubDirect {
+    fn transcribe(
+        &self,
+        path: &Path,
+        _language: &str,
+        control: &Control<'_>,
+    ) -> Result<(Transcript, u64), StageError> {
+        control.cancel.check()?;
+        let audio = decode(path, &DecodeLimits::default())?;
+        Ok((transcript(), audio.duration_ms()))
+    }
+
+    fn answer(
+        &self,
+        messages: &[ChatMessage],
+        options: &GenerateOptions,
+        control: &Control<'_>,
+        on_text: &mut dyn FnMut(&str),
+    ) -> Result<Generation, StageError> {
+        let words = |text: &str| text.split_whitespace().count();
+        let said = messages.last().map_or("", |message| message.content.as_str());
+        let text = format!("You said: {said}");
+        let mut made = String::new();
+        let mut finish = Finish::Stop;
+        for (at, word) in text.split_inclusive(' ').enumerate() {
+            control.cancel.check()?;
+            if at == options.max_tokens {
+                finish = Finish::Length;
+                break;
+            }
+            if options.stop.iter().any(|stop| word.contains(stop.as_str())) {
+                break;
+            }
+            on_text(word);
+            made.push_str(word);
+        }
+        Ok(Generation {
+            prompt_tokens: messages.iter().map(|message| words(&message.content)).sum(),
+            tokens: words(&made),
+            text: made,
+            prompt_ms: 0,
+            decode_ms: 0,
+            finish,
+        })
+    }
+
+    fn speak(
+        &self,
+        request: &SpeechRequest,
+        control: &Control<'_>,
+        on_sound: &mut dyn FnMut(&Audio) -> Result<(), StageError>,
+    ) -> Result<(), StageError> {
+        for _ in request.text.split_inclusive('.') {
+            control.cancel.check()?;
+            on_sound(&tone())?;
+        }
+        Ok(())
+    }
+
+    fn translate(
+        &self,
+        text: &str,
+        target: &str,
+        control: &Control<'_>,
+    ) -> Result<String, StageError> {
+        control.cancel.check()?;
+        Ok(format!("[{target}] {text}"))
+    }
 }
 
 impl Stage for Stub {

@@ -1,5 +1,6 @@
 //! Stage 1: what was said in the recording.
 
+use std::path::Path;
 use std::time::Instant;
 
 use super::engines::{Loaded, SharedEngines, elapsed_ms, lock};
@@ -8,21 +9,20 @@ use super::{
     Timing,
 };
 use crate::audio::{DecodeLimits, decode_while};
-use crate::engine::vad::Vad;
-use crate::engine::whisper::Whisper;
+use crate::engine::{Control, Transcriber};
+use crate::text::Transcript;
 
-/// Speech to text with whisper.cpp, behind a check that there is speech at all.
+/// Speech to text.
 pub struct TranscribeAudio {
     engines: SharedEngines,
     limits: DecodeLimits,
-    loaded: Option<(Loaded<Whisper>, Vad)>,
 }
 
 impl TranscribeAudio {
     /// The stage, with nothing loaded yet.
     #[must_use]
     pub const fn new(engines: SharedEngines, limits: DecodeLimits) -> Self {
-        Self { engines, limits, loaded: None }
+        Self { engines, limits }
     }
 }
 
@@ -32,11 +32,7 @@ impl Stage for TranscribeAudio {
     }
 
     fn load(&mut self) -> Result<(), StageError> {
-        if self.loaded.is_none() {
-            let engines = lock(&self.engines)?;
-            self.loaded = Some((engines.whisper()?, engines.vad()?));
-        }
-        Ok(())
+        lock(&self.engines)?.transcriber().map(|_| ())
     }
 
     fn run(
@@ -44,35 +40,51 @@ impl Stage for TranscribeAudio {
         inputs: &Artifacts,
         ctx: &StageContext<'_>,
     ) -> Result<StageOutput, StageError> {
-        self.load()?;
-        let (whisper, vad) = self.loaded.as_mut().expect("load() has just filled it");
-        let language = Some(ctx.options.language.as_str()).filter(|language| *language != AUTO);
-        if !whisper.engine.is_multilingual() && language.is_some_and(|tag| !is_english(tag)) {
-            return Err(StageError::new(
-                ErrorCode::UnsupportedLanguage,
-                format!(
-                    "The model {} understands English only. Set `model.speech-to-text` to one for \
-                     99 languages, such as whisper-base.",
-                    whisper.model
-                ),
-            ));
-        }
+        let transcriber = lock(&self.engines)?.transcriber()?;
         let started = Instant::now();
-        let cancel = ctx.control.cancel;
-        let audio = decode_while(&inputs.prompt, &self.limits, &|| !cancel.is_canceled())?;
-        // Whisper invents text for silence, so it is not asked about any.
-        let speech = vad.speech(&audio, cancel)?;
-        let transcript =
-            whisper.engine.transcribe_speech(&audio, &speech, language, &ctx.control)?;
+        let language = &ctx.options.language;
+        let (transcript, audio_ms) =
+            transcribe(&transcriber, &inputs.prompt, self.limits, language, &ctx.control)?;
         let timing = Timing {
+            load_ms: transcriber.load_ms,
             run_ms: elapsed_ms(started),
-            audio_ms: Some(audio.duration_ms()),
-            device: lock(&self.engines)?.device(),
-            model: whisper.model.clone(),
+            audio_ms: Some(audio_ms),
+            device: transcriber.device,
+            model: transcriber.model,
             ..Timing::default()
         };
         Ok(StageOutput { artifact: Artifact::Transcript(transcript), timing })
     }
+}
+
+/// Writes down what is said in the recording at `path`, in `language` or [`AUTO`]; gives the
+/// recording's length in milliseconds too.
+///
+/// # Errors
+/// When the recording cannot be decoded, nothing is said in it, or recognition fails.
+pub(super) fn transcribe(
+    transcriber: &Loaded<dyn Transcriber>,
+    path: &Path,
+    limits: DecodeLimits,
+    language: &str,
+    control: &Control<'_>,
+) -> Result<(Transcript, u64), StageError> {
+    let language = Some(language).filter(|language| *language != AUTO);
+    let cancel = control.cancel;
+    let multilingual = lock(&transcriber.engine)?.is_multilingual();
+    if !multilingual && language.is_some_and(|tag| !is_english(tag)) {
+        return Err(StageError::new(
+            ErrorCode::UnsupportedLanguage,
+            format!(
+                "The model {} understands English only. Set `model.speech-to-text` to one for 99 \
+                 languages, such as whisper-base.",
+                transcriber.model
+            ),
+        ));
+    }
+    let audio = decode_while(path, &limits, &|| !cancel.is_canceled())?;
+    let transcript = lock(&transcriber.engine)?.transcribe(&audio, language, control)?;
+    Ok((transcript, audio.duration_ms()))
 }
 
 fn is_english(tag: &str) -> bool {

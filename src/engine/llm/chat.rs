@@ -9,7 +9,7 @@ use serde::Serialize;
 
 use super::gguf::WHAT;
 use super::tokenizer::Span;
-use crate::engine::EngineError;
+use crate::engine::{ChatMessage, EngineError, Role};
 
 /// Used when a file has no template of its own; most instruction models know this form.
 const CHATML: &str = "{% for message in messages %}<|im_start|>{{ message.role }}\n\
@@ -20,44 +20,6 @@ const CHATML: &str = "{% for message in messages %}<|im_start|>{{ message.role }
 /// number of a message where its content will stand.
 const OPEN: char = '\u{FDD0}';
 const CLOSE: char = '\u{FDD1}';
-
-/// Who says something.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
-#[serde(rename_all = "lowercase")]
-pub enum Role {
-    /// Instructions that hold for the whole conversation.
-    System,
-    /// The person.
-    User,
-    /// The model.
-    Assistant,
-}
-
-/// One turn of a conversation.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct ChatMessage {
-    /// Who says it.
-    pub role: Role,
-    /// What is said; data, never instructions to the tokenizer.
-    pub content: String,
-}
-
-impl ChatMessage {
-    /// Instructions that hold for the whole conversation.
-    pub fn system(content: impl Into<String>) -> Self {
-        Self { role: Role::System, content: content.into() }
-    }
-
-    /// What the person says.
-    pub fn user(content: impl Into<String>) -> Self {
-        Self { role: Role::User, content: content.into() }
-    }
-
-    /// What the model said.
-    pub fn assistant(content: impl Into<String>) -> Self {
-        Self { role: Role::Assistant, content: content.into() }
-    }
-}
 
 #[derive(Serialize)]
 struct TemplateMessage {

@@ -1,73 +1,34 @@
 //! The generation loop: prompt in, text out, token by token.
 //!
-//! Used by `stage::generate_text` and by `translate`, through [`Llm`].
+//! Used through [`TextModel`].
 
 use std::time::Instant;
 
+use super::Llm;
 use super::sampler::Sampler;
 use super::stream::TextStream;
-use super::{ChatMessage, Llm};
-use crate::engine::{Control, EngineError, Progress};
+use crate::engine::{
+    ChatMessage, Control, EngineError, Finish, GenerateOptions, Generation, Progress, TextModel,
+};
 
 /// Tokens of a prompt that are read between two looks at the cancel flag: large enough for full
 /// speed, small enough to answer within a second on two cores.
 const PREFILL_CHUNK: usize = 128;
 
-/// How text is to be made.
-#[derive(Debug, Clone, PartialEq)]
-pub struct GenerateOptions {
-    /// Most tokens to make.
-    pub max_tokens: usize,
-    /// 0 takes the likeliest token each time; higher is freer.
-    pub temperature: f64,
-    /// Draw from the smallest set of tokens whose probabilities reach this; 1 is all of them.
-    pub top_p: f64,
-    /// Above 1, the 64 tokens made last become less likely; 1 is off.
-    pub repeat_penalty: f32,
-    /// Makes drawing repeatable.
-    pub seed: u64,
-    /// Text ends before the first of these.
-    pub stop: Vec<String>,
-}
-
-impl Default for GenerateOptions {
-    /// Greedy, 256 tokens.
-    fn default() -> Self {
-        Self {
-            max_tokens: 256,
-            temperature: 0.0,
-            top_p: 1.0,
-            repeat_penalty: 1.0,
-            seed: 0,
-            stop: Vec::new(),
-        }
+impl TextModel for Llm {
+    fn answer(
+        &mut self,
+        messages: &[ChatMessage],
+        options: &GenerateOptions,
+        control: &Control<'_>,
+        on_text: &mut dyn FnMut(&str),
+    ) -> Result<Generation, EngineError> {
+        self.generate(messages, options, control, on_text)
     }
-}
 
-/// Why generation ended.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Finish {
-    /// The model ended its turn, or a stop string came.
-    Stop,
-    /// `max_tokens` were made: the text may end anywhere.
-    Length,
-}
-
-/// What was made and what it cost.
-#[derive(Debug, Clone, PartialEq)]
-pub struct Generation {
-    /// The text as the model wrote it.
-    pub text: String,
-    /// Tokens of the prompt, chat template included.
-    pub prompt_tokens: usize,
-    /// Tokens made, the end of turn included.
-    pub tokens: usize,
-    /// Reading the prompt.
-    pub prompt_ms: u64,
-    /// Making the tokens.
-    pub decode_ms: u64,
-    /// Why it ended.
-    pub finish: Finish,
+    fn count_tokens(&self, text: &str) -> Result<usize, EngineError> {
+        Ok(self.tokenizer.encode(text, false)?.len())
+    }
 }
 
 impl Llm {

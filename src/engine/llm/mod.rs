@@ -21,12 +21,10 @@ use std::path::Path;
 
 use candle_core::Device;
 
-pub use chat::{ChatMessage, Role};
-pub use generate::{Finish, GenerateOptions, Generation};
 pub use tokenizer::{Span, Tokenizer};
 pub use translate::LlmTranslator;
 
-use super::{EngineError, Hardware};
+use super::{ChatMessage, EngineError, Hardware};
 use chat::ChatTemplate;
 use gguf::{Gguf, WHAT};
 use model::Model;

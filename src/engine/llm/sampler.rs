@@ -8,8 +8,8 @@ use std::collections::VecDeque;
 use rand::rngs::StdRng;
 use rand::{Rng, SeedableRng};
 
-use super::GenerateOptions;
 use crate::engine::EngineError;
+use crate::engine::GenerateOptions;
 
 /// How many of the tokens made last are penalised.
 const PENALTY_WINDOW: usize = 64;

@@ -7,8 +7,9 @@ use std::fmt::Write;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use super::phrasebook::Phrasebook;
-use super::{ChatMessage, GenerateOptions, Llm};
-use crate::engine::{Cancel, Control, EngineError, Translator};
+use crate::engine::{
+    Cancel, ChatMessage, Control, EngineError, GenerateOptions, TextModel, Translator,
+};
 use crate::text::Language;
 
 /// Translations longer or shorter than this, in characters per character of English, are doubted.
@@ -28,7 +29,7 @@ const SHORT: usize = 12;
 
 /// Translates with a language model that the text stage may be using too.
 pub struct LlmTranslator {
-    llm: Arc<Mutex<Llm>>,
+    llm: Arc<Mutex<dyn TextModel>>,
     /// Name in English, such as `French`.
     language: &'static str,
     book: Option<&'static Phrasebook>,
@@ -36,7 +37,7 @@ pub struct LlmTranslator {
 
 impl LlmTranslator {
     /// A translator from English to `language`.
-    pub fn new(llm: Arc<Mutex<Llm>>, language: &Language) -> Self {
+    pub fn new(llm: Arc<Mutex<dyn TextModel>>, language: &Language) -> Self {
         Self { llm, language: language.english_name, book: Phrasebook::of(language.tag) }
     }
 
@@ -91,11 +92,11 @@ impl LlmTranslator {
         // A panic while another job held the model leaves nothing half-done that the next
         // generation does not clear, so a poisoned lock is as good as any.
         let mut llm = self.llm.lock().unwrap_or_else(PoisonError::into_inner);
-        let length = llm.tokenizer().encode(sentence, false)?.len();
+        let length = llm.count_tokens(sentence)?;
         let options = GenerateOptions { max_tokens: 3 * length + 32, ..GenerateOptions::default() };
         // The caller counts sentences; the tokens of one are not to be told.
         let quiet = Control { cancel, progress: &|_| {} };
-        let answer = llm.generate(messages, &options, &quiet, |_| {})?;
+        let answer = llm.answer(messages, &options, &quiet, &mut |_| {})?;
         Ok(tidy(&answer.text, sentence))
     }
 

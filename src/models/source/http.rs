@@ -90,7 +90,6 @@ impl Http {
         Ok(())
     }
 
-    /// One request, from where `out` ends.
     /// The JSON document at `url`, of at most `limit_bytes`.
     pub(in crate::models) async fn json<T: DeserializeOwned>(
         &self,

@@ -167,6 +167,10 @@ pub(super) const WORDS: Words = Words {
         ("unsupported_language", "Aucun modèle ou aucune voix ne sert cette langue."),
         ("out_of_memory", "La mémoire n’a pas suffi."),
         ("remote_unreachable", "Le serveur qui calcule cette étape ne répond pas."),
+        (
+            "remote_bad_answer",
+            "Le serveur qui calcule cette étape a donné une réponse inutilisable.",
+        ),
         ("canceled", "Le message a été annulé."),
         // Requests.
         ("bad_form", "Le formulaire contient un champ que le serveur ne connaît pas."),
