@@ -42,6 +42,8 @@ pub struct Settings {
     pub max_upload_bytes: u64,
     /// Longest recording that is taken.
     pub max_audio_s: u64,
+    /// Longest text, in characters, that is translated or spoken without a job.
+    pub max_text_chars: usize,
     /// Jobs that run side by side.
     pub workers: usize,
     /// Most jobs that may wait.
@@ -79,6 +81,7 @@ impl Settings {
             defaults: defaults(config)?,
             max_upload_bytes: number(config, "max_upload_bytes", "a number of bytes")?,
             max_audio_s: number(config, "max_audio_s", "a number of seconds")?,
+            max_text_chars: number(config, "max_text_chars", "a number of characters")?,
             workers: within(config, "workers", 1, 64)?,
             max_queued: within(config, "max_queued", 1, 1_000_000)?,
             min_free_bytes: number(config, "min_free_bytes", "a number of bytes")?,

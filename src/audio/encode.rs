@@ -6,11 +6,14 @@
 
 mod mp3;
 mod opus;
+mod stream;
 
 use std::io::{self, BufWriter, Cursor, Seek, Write};
 use std::path::Path;
 
 use hound::{SampleFormat, WavReader, WavSpec, WavWriter};
+
+pub use stream::{EncodedStream, PCM_RATE, StreamForm};
 
 use super::Audio;
 

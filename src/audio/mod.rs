@@ -15,7 +15,9 @@ pub mod speech;
 pub mod waveform;
 
 pub use decode::{AudioInfo, DecodeError, DecodeLimits, decode, decode_to, decode_while, probe};
-pub use encode::{Compression, read_wav, wav_bytes, write_wav};
+pub use encode::{
+    Compression, EncodedStream, PCM_RATE, StreamForm, read_wav, wav_bytes, write_wav,
+};
 
 /// Samples per second of all sound that speech recognition gets.
 pub const SPEECH_RATE: u32 = 16_000;

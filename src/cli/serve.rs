@@ -1,5 +1,7 @@
 //! `mega-pipeline serve`: the page, the API and the worker.
 
+use std::sync::Arc;
+
 use clap::Args;
 use tokio::net::TcpListener;
 
@@ -9,10 +11,10 @@ use crate::jobs::{
 };
 use crate::models::ModelStore;
 use crate::settings::Settings;
-use crate::stage::{self, AUTO};
+use crate::stage::{self, AUTO, Direct, StageKind};
 use crate::text::language::LANGUAGES;
 use crate::text::templates;
-use crate::web::{self, AppState, Choice, Models, OfferedVoice, WebConfig};
+use crate::web::{self, AppState, Choice, Models, OfferedVoice, Served, Task, WebConfig};
 
 /// Arguments of `serve`.
 #[derive(Debug, Default, Args)]
@@ -42,7 +44,7 @@ async fn serve(args: &ServeArgs, settings: &Settings) -> Result<(), AppError> {
         .local_addr()
         .map_err(|source| AppError::Listen { address: settings.listen, source })?;
     let models = ModelStore::open(&settings.models_dir)?;
-    let stages = stages(args, settings, &models);
+    let (stages, direct) = stages(args, settings, &models);
     let options = StoreOptions {
         max_queued: settings.max_queued,
         min_free_bytes: settings.min_free_bytes,
@@ -61,7 +63,7 @@ async fn serve(args: &ServeArgs, settings: &Settings) -> Result<(), AppError> {
     let _janitor = Janitor::start(store.clone(), settings.retention);
     tokio::spawn(verify_history(store.clone()));
     let offer = offer(args, settings, &models);
-    let state = AppState::new(store, workers.readiness(), offer);
+    let state = AppState::new(store, workers.readiness(), direct, offer);
     println!("Mega Pipeline is at http://{address}/ (stop with Ctrl-C)");
     web::serve(listener, state, interrupted())
         .await
@@ -71,10 +73,20 @@ async fn serve(args: &ServeArgs, settings: &Settings) -> Result<(), AppError> {
     Ok(())
 }
 
-/// The stages of every worker.
-fn stages(args: &ServeArgs, settings: &Settings, models: &ModelStore) -> Vec<StageSet> {
+/// The stages of every worker, and the way to ask the engines of the first directly.
+fn stages(
+    args: &ServeArgs,
+    settings: &Settings,
+    models: &ModelStore,
+) -> (Vec<StageSet>, Arc<dyn Direct>) {
+    let (first, direct) = if args.stub {
+        (stage::stub::stages(), stage::stub::direct())
+    } else {
+        stage::local_with_direct(settings, models)
+    };
     let one = || if args.stub { stage::stub::stages() } else { stage::local(settings, models) };
-    std::iter::repeat_with(one).take(settings.workers).collect()
+    let others = std::iter::repeat_with(one).take(settings.workers - 1);
+    (std::iter::once(first).chain(others).collect(), direct)
 }
 
 /// Finds results of earlier jobs that were damaged on disk; their jobs run again.
@@ -110,6 +122,8 @@ fn offer(args: &ServeArgs, settings: &Settings, models: &ModelStore) -> WebConfi
         rough,
         templates,
         voices: if args.stub { Vec::new() } else { voices(settings, models) },
+        served: served(args, settings, models),
+        max_text_chars: settings.max_text_chars,
         max_upload_bytes: settings.max_upload_bytes,
         models: (!args.stub)
             .then(|| Models { store: models.clone(), picks: settings.models.clone() }),
@@ -129,6 +143,30 @@ fn spoken(args: &ServeArgs, settings: &Settings, models: &ModelStore) -> Vec<Cho
             title: language.english_name.to_owned(),
         }))
         .collect()
+}
+
+/// What does the work of requests without a job.
+fn served(args: &ServeArgs, settings: &Settings, models: &ModelStore) -> Vec<Served> {
+    let tasks = [
+        (Task::Transcription, StageKind::TranscribeAudio, "speech-to-text"),
+        (Task::Text, StageKind::GenerateText, "text-generation"),
+    ];
+    let engines = tasks.into_iter().filter_map(|(task, stage, role)| {
+        let model = match settings.remotes.get(&stage) {
+            _ if args.stub => "stub".to_owned(),
+            Some(remote) if remote.model.is_empty() => "remote".to_owned(),
+            Some(remote) => remote.model.clone(),
+            None => {
+                let pick = settings.models.get(role).map(String::as_str);
+                models.resolve(role, pick).ok()?.model.id
+            }
+        };
+        Some(Served { model, task })
+    });
+    let voices = if args.stub { Vec::new() } else { voices(settings, models) };
+    let voices =
+        voices.into_iter().map(|voice| Served { model: voice.choice.value, task: Task::Speech });
+    engines.chain(voices).collect()
 }
 
 fn voices(settings: &Settings, models: &ModelStore) -> Vec<OfferedVoice> {

@@ -137,6 +137,11 @@ pub fn known_keys() -> Vec<Key> {
         Key::new("max_audio_s", "Longest recording that is taken, in seconds.", || {
             "3600".to_owned()
         }),
+        Key::new(
+            "max_text_chars",
+            "Longest text that is translated or spoken for the compatible interfaces.",
+            || "20000".to_owned(),
+        ),
         Key::new("shutdown_grace_s", "How long a running stage may go on after a stop.", || {
             "10".to_owned()
         }),

@@ -10,10 +10,33 @@ use axum::extract::rejection::QueryRejection;
 use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
 use axum::middleware::Next;
 use axum::response::{Html, IntoResponse, Response};
+use serde::Serialize;
 use serde_json::json;
+use utoipa::ToSchema;
 
+use super::request_id;
 use super::words::Words;
 use crate::jobs::JobError;
+use crate::stage::{ErrorCode, StageError};
+
+/// How every error looks.
+#[derive(Serialize, ToSchema)]
+#[allow(dead_code, reason = "describes what `WebError` writes")]
+pub(super) struct ErrorBody {
+    error: ErrorDetails,
+}
+
+#[derive(Serialize, ToSchema)]
+struct ErrorDetails {
+    /// A sentence for a person.
+    message: String,
+    /// `invalid_request_error`, `rate_limit_error` or `server_error`.
+    r#type: String,
+    /// The option, field or header that is at fault, if it is one.
+    param: Option<String>,
+    /// For programs, such as `job_not_found`.
+    code: String,
+}
 
 /// A refusal or a failure, as the client is told.
 #[derive(Debug, Clone)]
@@ -71,7 +94,12 @@ impl WebError {
             ..Self::new(
                 StatusCode::INTERNAL_SERVER_ERROR,
                 "internal",
-                "Something went wrong in the server. Its log says what.",
+                match request_id::current() {
+                    Some(id) => format!(
+                        "Something went wrong in the server. Its log says what, under {id}."
+                    ),
+                    None => "Something went wrong in the server. Its log says what.".to_owned(),
+                },
             )
         }
     }
@@ -153,16 +181,22 @@ impl WebError {
     }
 }
 
-impl IntoResponse for WebError {
-    fn into_response(self) -> Response {
-        self.log();
-        let body = Json(json!({ "error": {
+impl WebError {
+    /// What programs are told.
+    pub fn body(&self) -> serde_json::Value {
+        json!({ "error": {
             "message": self.message,
             "type": self.kind(),
             "param": self.param,
             "code": self.code,
-        }}));
-        let response = (self.status, body).into_response();
+        }})
+    }
+}
+
+impl IntoResponse for WebError {
+    fn into_response(self) -> Response {
+        self.log();
+        let response = (self.status, Json(self.body())).into_response();
         self.finish(response)
     }
 }
@@ -180,6 +214,31 @@ impl From<JobError> for WebError {
             error if error.is_disk_full() => Self::disk_full(error),
             error => Self::internal(error),
         }
+    }
+}
+
+impl From<StageError> for WebError {
+    /// What stopped an engine that was asked directly.
+    fn from(error: StageError) -> Self {
+        let status = match error.code {
+            ErrorCode::TooLong => StatusCode::BAD_REQUEST,
+            ErrorCode::UnreadableAudio => StatusCode::UNSUPPORTED_MEDIA_TYPE,
+            ErrorCode::NoSpeech | ErrorCode::UnsupportedLanguage => {
+                StatusCode::UNPROCESSABLE_ENTITY
+            }
+            ErrorCode::DiskFull => StatusCode::INSUFFICIENT_STORAGE,
+            ErrorCode::ModelMissing
+            | ErrorCode::OutOfMemory
+            | ErrorCode::RemoteUnreachable
+            | ErrorCode::RemoteBadAnswer
+            | ErrorCode::Canceled => StatusCode::SERVICE_UNAVAILABLE,
+            ErrorCode::Internal => {
+                let detail = error.detail.unwrap_or_default();
+                return Self::internal(format_args!("{} {detail}", error.message));
+            }
+        };
+        let told = Self::new(status, error.code.as_str(), error.message);
+        Self { detail: error.detail, ..told }
     }
 }
 

@@ -8,13 +8,18 @@
 mod api;
 mod archive;
 mod assets;
+mod body;
 mod compressed;
+mod engaged;
 mod error;
 mod guard;
 mod kept;
+mod libretranslate;
+mod openai;
 mod options;
 mod page;
 mod recording;
+mod request_id;
 mod router;
 mod sse;
 mod state;
@@ -23,4 +28,4 @@ mod upload;
 mod words;
 
 pub use router::{router, serve};
-pub use state::{AppState, Choice, Models, OfferedVoice, WebConfig};
+pub use state::{AppState, Choice, Models, OfferedVoice, Served, Task, WebConfig};

@@ -133,6 +133,12 @@ fn overlay(defaults: &JobOptions, wanted: Map<String, Value>) -> Result<JobOptio
         .map_err(|error| bad_options(format!("An option has a value of the wrong kind: {error}.")))
 }
 
+/// Choices as a person reads them: `fr (French), pt (Portuguese)`.
+pub(super) fn names(choices: &[Choice]) -> String {
+    let named = choices.iter().map(|choice| format!("{} ({})", choice.value, choice.title));
+    named.collect::<Vec<_>>().join(", ")
+}
+
 fn check_offered(
     param: &'static str,
     what: &str,
@@ -142,11 +148,7 @@ fn check_offered(
     if offered.iter().any(|choice| choice.value == value) {
         return Ok(());
     }
-    let names = offered
-        .iter()
-        .map(|choice| format!("{} ({})", choice.value, choice.title))
-        .collect::<Vec<_>>()
-        .join(", ");
+    let names = names(offered);
     let message = format!("The {what} `{value}` is not offered here. Choose one of: {names}.");
     Err(WebError::unprocessable("not_offered", message).param(param))
 }
@@ -206,6 +208,8 @@ mod tests {
             templates: vec![choice("continue", "Continue the thought")],
             max_upload_bytes: 1,
             voices: Vec::new(),
+            served: Vec::new(),
+            max_text_chars: 1,
             models: None,
             workers: 1,
         }

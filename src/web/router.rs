@@ -1,14 +1,13 @@
 //! Every address the server answers, and how it is run.
 
 use axum::Router;
-use axum::extract::{DefaultBodyLimit, Request};
+use axum::extract::DefaultBodyLimit;
 use axum::middleware;
 use axum::routing::{get, post};
 use axum::serve::ListenerExt;
-use tower_http::trace::TraceLayer;
 
 use super::state::AppState;
-use super::{api, archive, assets, error, guard, page};
+use super::{api, archive, assets, error, guard, libretranslate, openai, page, request_id};
 
 /// Room for a form's other fields beside the recording.
 const FORM_OVERHEAD_BYTES: u64 = 1024 * 1024;
@@ -46,17 +45,13 @@ pub fn router(state: AppState) -> Router {
         .route("/readyz", get(api::health::ready))
         .route("/api/v1/events", get(api::events::of_all))
         .nest("/api/v1/jobs", jobs)
+        .nest("/v1", openai::routes(largest_body))
+        .merge(libretranslate::routes())
         .fallback(error::no_such_path)
         .layer(middleware::from_fn(error::explain_method))
         .layer(middleware::from_fn(error::write_pages))
         .with_state(state);
-    let trace = TraceLayer::new_for_http()
-        .make_span_with(|request: &Request| {
-            tracing::info_span!("request", method = %request.method(), path = request.uri().path())
-        })
-        // `WebError` has written the failure to the log, with its reason.
-        .on_failure(());
-    guard::protect(routes).layer(trace)
+    guard::protect(routes).layer(middleware::from_fn(request_id::name))
 }
 
 /// Serves until `shutdown` is done, then finishes the responses under way;

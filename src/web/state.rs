@@ -3,16 +3,21 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use tokio::sync::{Semaphore, watch};
+use axum::http::StatusCode;
+use tokio::sync::{Semaphore, SemaphorePermit, watch};
 use tokio_util::sync::CancellationToken;
 
+use super::error::WebError;
 use crate::jobs::{JobStore, Readiness};
 use crate::models::ModelStore;
-use crate::stage::JobOptions;
+use crate::stage::{Direct, JobOptions};
 
 /// Uploads that may be under way at once. Each may take
 /// [`WebConfig::max_upload_bytes`] of disk before it is accepted or refused.
 const MAX_UPLOADS: usize = 8;
+
+/// Requests beside the jobs that may wait for the models.
+const MAX_WAITING: usize = 16;
 
 /// A language or a prompt template that a job may choose.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -40,10 +45,34 @@ pub struct WebConfig {
     pub voices: Vec<OfferedVoice>,
     /// The largest recording that is accepted.
     pub max_upload_bytes: u64,
+    /// What does the work of requests without a job.
+    pub served: Vec<Served>,
+    /// Longest text, in characters, that is translated or spoken without a job.
+    pub max_text_chars: usize,
     /// The models and which of them were picked by name; `None` for stub stages.
     pub models: Option<Models>,
     /// Jobs that run side by side.
     pub workers: usize,
+}
+
+/// What a model is for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Task {
+    /// Speech to text.
+    Transcription,
+    /// Text from a conversation.
+    Text,
+    /// Text to speech.
+    Speech,
+}
+
+/// A model that serves requests without a job.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Served {
+    /// What it is called.
+    pub model: String,
+    /// What it does.
+    pub task: Task,
 }
 
 /// A voice that a job may choose.
@@ -67,6 +96,22 @@ pub struct Models {
 impl WebConfig {
     /// [`WebConfig::max_upload_bytes`] when nothing else is configured: 100 MB.
     pub const DEFAULT_MAX_UPLOAD_BYTES: u64 = 100_000_000;
+
+    /// The name of the model that does a task.
+    pub(super) fn served_model(&self, task: Task) -> String {
+        let served = self.served.iter().find(|served| served.task == task);
+        served.map_or_else(|| "none".to_owned(), |served| served.model.clone())
+    }
+
+    /// Refuses a text that is too long.
+    pub(super) fn check_text_length(&self, param: &str, text: &str) -> Result<(), WebError> {
+        let (chars, most) = (text.chars().count(), self.max_text_chars);
+        if chars <= most {
+            return Ok(());
+        }
+        let message = format!("{param} has {chars} characters; {most} are the most.");
+        Err(WebError::new(StatusCode::PAYLOAD_TOO_LARGE, "too_long", message).param(param))
+    }
 }
 
 /// What every handler may use. Cheap to clone.
@@ -78,6 +123,10 @@ pub struct AppState {
     pub readiness: watch::Receiver<Readiness>,
     /// What is offered and allowed.
     pub config: Arc<WebConfig>,
+    /// The engines, for requests without a job.
+    pub direct: Arc<dyn Direct>,
+    /// A permit for every request that waits for them or uses them.
+    pub(super) waiting: Arc<Semaphore>,
     /// A permit for every upload under way.
     pub(super) uploads: Arc<Semaphore>,
     /// The one permit to compress speech or draw it.
@@ -89,14 +138,29 @@ pub struct AppState {
 impl AppState {
     /// State for one [`super::router`].
     #[must_use]
-    pub fn new(store: JobStore, readiness: watch::Receiver<Readiness>, config: WebConfig) -> Self {
+    pub fn new(
+        store: JobStore,
+        readiness: watch::Receiver<Readiness>,
+        direct: Arc<dyn Direct>,
+        config: WebConfig,
+    ) -> Self {
         Self {
             store,
             readiness,
             config: Arc::new(config),
+            direct,
+            waiting: Arc::new(Semaphore::new(MAX_WAITING)),
             uploads: Arc::new(Semaphore::new(MAX_UPLOADS)),
             making: Arc::new(Semaphore::new(1)),
             closing: CancellationToken::new(),
         }
+    }
+
+    /// A place among the uploads under way.
+    pub(super) fn admit_upload(&self) -> Result<SemaphorePermit<'_>, WebError> {
+        self.uploads.try_acquire().map_err(|_| {
+            let message = "Too many recordings are being uploaded at once. Try again in a moment.";
+            WebError::new(StatusCode::TOO_MANY_REQUESTS, "too_many_uploads", message)
+        })
     }
 }

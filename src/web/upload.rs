@@ -30,10 +30,7 @@ const MAX_NAME_CHARS: usize = 120;
 /// # Errors
 /// Everything that can be wrong with an upload, as the client is told.
 pub(super) async fn accept(state: &AppState, request: Request) -> Result<JobId, WebError> {
-    let _permit = state.uploads.try_acquire().map_err(|_| {
-        let message = "Too many recordings are being uploaded at once. Try again in a moment.";
-        WebError::new(StatusCode::TOO_MANY_REQUESTS, "too_many_uploads", message)
-    })?;
+    let _permit = state.admit_upload()?;
     // Nobody should send a long recording only to be refused.
     state.store.check_room().await?;
     let limit = state.config.max_upload_bytes;
@@ -159,7 +156,7 @@ impl Upload {
 }
 
 /// Reads a text field, which is short.
-async fn read_text(mut field: Field<'_>) -> Result<String, WebError> {
+pub(super) async fn read_text(mut field: Field<'_>) -> Result<String, WebError> {
     let name = field.name().unwrap_or_default().to_owned();
     let mut text = Vec::new();
     while let Some(chunk) = unless_stalled(field.chunk()).await?.map_err(|_| broken_off())? {
@@ -182,11 +179,11 @@ fn display_name(name: &str) -> Option<String> {
     (!clean.is_empty()).then(|| clean.to_owned())
 }
 
-fn broken_off() -> WebError {
+pub(super) fn broken_off() -> WebError {
     WebError::bad_request("broken_off", "The upload broke off. Try again.")
 }
 
-async fn unless_stalled<T>(next: impl Future<Output = T>) -> Result<T, WebError> {
+pub(super) async fn unless_stalled<T>(next: impl Future<Output = T>) -> Result<T, WebError> {
     tokio::time::timeout(STALLED, next).await.map_err(|_| {
         let message = "The upload stood still for too long. Try again.";
         WebError::new(StatusCode::REQUEST_TIMEOUT, "stalled", message)

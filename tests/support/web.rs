@@ -1,11 +1,13 @@
 //! The server without a network, on a job table of its own, and requests to it.
 
+use std::sync::Arc;
+
 use axum::body::{Body, Bytes, to_bytes};
 use axum::http::{Method, Request, StatusCode, header};
 use axum::response::Response;
 use mega_pipeline::jobs::{JobId, JobStore, Readiness, StoreOptions};
-use mega_pipeline::stage::JobOptions;
-use mega_pipeline::web::{self, AppState, Choice, OfferedVoice, WebConfig};
+use mega_pipeline::stage::{Direct, JobOptions, stub};
+use mega_pipeline::web::{self, AppState, Choice, OfferedVoice, Served, Task, WebConfig};
 use serde_json::Value;
 use tempfile::TempDir;
 use tokio::sync::watch;
@@ -36,10 +38,19 @@ impl Site {
 
     /// A server whose job table has limits of the test's own.
     pub async fn with(options: StoreOptions) -> Self {
+        Self::build(options, stub::direct()).await
+    }
+
+    /// A server with engines of the test's own for requests without a job.
+    pub async fn on(direct: Arc<dyn Direct>) -> Self {
+        Self::build(StoreOptions::default(), direct).await
+    }
+
+    async fn build(options: StoreOptions, direct: Arc<dyn Direct>) -> Self {
         let folder = tempfile::tempdir().expect("a temporary folder");
         let store = super::jobs::open_with(folder.path(), options).await;
         let (readiness, receiver) = watch::channel(Readiness::Ready);
-        let state = AppState::new(store.clone(), receiver, config());
+        let state = AppState::new(store.clone(), receiver, direct, config());
         Self { store, readiness, router: web::router(state), _folder: folder }
     }
 
@@ -189,6 +200,11 @@ fn config() -> WebConfig {
         voices: ["en-one", "en-two", "fr-one", "pt-one"]
             .map(|id| OfferedVoice { language: id[..2].to_owned(), choice: choice(id, id) })
             .to_vec(),
+        served: vec![
+            Served { model: "stub-ear".to_owned(), task: Task::Transcription },
+            Served { model: "stub".to_owned(), task: Task::Text },
+        ],
+        max_text_chars: 1000,
         models: None,
         workers: 1,
     }

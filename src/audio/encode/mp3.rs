@@ -14,19 +14,44 @@ const PIECE: usize = 100_000;
 /// # Errors
 /// When `out` cannot be written, or LAME refuses the sample rate.
 pub fn write(audio: &Audio, mut out: impl Write) -> io::Result<()> {
-    let mut encoder = encoder(audio.sample_rate)?;
+    let mut encoder = encoder(audio.sample_rate, true)?;
     let mut bytes = Vec::new();
-    for piece in audio.samples.chunks(PIECE) {
-        bytes.reserve(mp3lame_encoder::max_required_buffer_size(piece.len()));
-        encoder.encode_to_vec(MonoPcm(piece), &mut bytes).map_err(io::Error::other)?;
-    }
-    bytes.reserve(mp3lame_encoder::max_required_buffer_size(0));
-    encoder.flush_to_vec::<FlushGap>(&mut bytes).map_err(io::Error::other)?;
+    encode(&mut encoder, &audio.samples, &mut bytes)?;
+    flush(&mut encoder, &mut bytes)?;
     write_tag(&encoder, &mut bytes);
     out.write_all(&bytes)
 }
 
-fn encoder(sample_rate: u32) -> io::Result<Encoder> {
+/// The same, piece by piece, without the frame that tells the length, which nobody knows yet.
+pub struct Stream(Encoder);
+
+impl Stream {
+    /// For sound with so many samples per second.
+    ///
+    /// # Errors
+    /// When LAME refuses the sample rate.
+    pub fn new(sample_rate: u32) -> io::Result<Self> {
+        Ok(Self(encoder(sample_rate, false)?))
+    }
+
+    /// Takes the next samples and appends what they yield to `out`.
+    ///
+    /// # Errors
+    /// When LAME fails.
+    pub fn push(&mut self, samples: &[f32], out: &mut Vec<u8>) -> io::Result<()> {
+        encode(&mut self.0, samples, out)
+    }
+
+    /// Appends what is still held back.
+    ///
+    /// # Errors
+    /// When LAME fails.
+    pub fn finish(mut self, out: &mut Vec<u8>) -> io::Result<()> {
+        flush(&mut self.0, out)
+    }
+}
+
+fn encoder(sample_rate: u32, with_tag: bool) -> io::Result<Encoder> {
     let builder = Builder::new().ok_or_else(|| io::Error::from(io::ErrorKind::OutOfMemory))?;
     let build = |builder: Builder| {
         builder
@@ -34,10 +59,24 @@ fn encoder(sample_rate: u32) -> io::Result<Encoder> {
             .with_sample_rate(sample_rate)?
             .with_brate(Bitrate::Kbps64)?
             .with_quality(Quality::NearBest)?
-            .with_to_write_vbr_tag(true)?
+            .with_to_write_vbr_tag(with_tag)?
             .build()
     };
     build(builder).map_err(io::Error::other)
+}
+
+fn encode(encoder: &mut Encoder, samples: &[f32], bytes: &mut Vec<u8>) -> io::Result<()> {
+    for piece in samples.chunks(PIECE) {
+        bytes.reserve(mp3lame_encoder::max_required_buffer_size(piece.len()));
+        encoder.encode_to_vec(MonoPcm(piece), bytes).map_err(io::Error::other)?;
+    }
+    Ok(())
+}
+
+fn flush(encoder: &mut Encoder, bytes: &mut Vec<u8>) -> io::Result<()> {
+    bytes.reserve(mp3lame_encoder::max_required_buffer_size(0));
+    encoder.flush_to_vec::<FlushGap>(bytes).map_err(io::Error::other)?;
+    Ok(())
 }
 
 /// Puts the length, and what the encoder added at both ends, into the frame that LAME

@@ -122,6 +122,9 @@ impl Whisper {
                 Ok(found) => {
                     // What the first part was found to be in, the others are in too.
                     language.get_or_insert_with(|| found.language.clone());
+                    // For whoever wants to read along.
+                    let gap = if whole.text.is_empty() { "" } else { " " };
+                    control.say(&format!("{gap}{}", found.text));
                     append(&mut whole, found, offset_ms);
                 }
                 Err(EngineError::NoSpeech) => {}

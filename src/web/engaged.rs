@@ -1,0 +1,143 @@
+//! Work of an engine for a client that waits for it, without a job.
+//!
+//! Called by `openai` and `libretranslate`. The engines are those of the jobs, so that a request
+//! may have to wait; what cannot be begun soon is refused. A client that goes away stops its work.
+
+use std::sync::Arc;
+
+use axum::body::Bytes;
+use axum::http::StatusCode;
+use futures::StreamExt;
+use futures::stream::BoxStream;
+use tokio::sync::{OwnedSemaphorePermit, mpsc};
+use tokio_stream::wrappers::ReceiverStream;
+use tokio_util::sync::CancellationToken;
+
+use super::error::WebError;
+use super::state::AppState;
+use crate::engine::{Cancel, Control};
+use crate::stage::{Direct, StageError};
+
+/// Pieces of an answer that a slow client may fall behind before the work waits for it.
+const BACKLOG: usize = 32;
+
+/// What a piece of work may use.
+pub(super) struct Desk<'a> {
+    /// The engines.
+    pub engines: &'a dyn Direct,
+    /// Stops the work when the client is gone.
+    pub control: Control<'a>,
+}
+
+/// Takes the pieces of an answer, from any thread.
+pub(super) struct Outlet(mpsc::Sender<Result<Bytes, WebError>>);
+
+impl Outlet {
+    /// Sends a piece; waits while the client is behind.
+    ///
+    /// # Errors
+    /// `canceled` when nobody listens any more, so that the work ends.
+    pub fn send(&self, piece: impl Into<Bytes>) -> Result<(), StageError> {
+        self.0.blocking_send(Ok(piece.into())).map_err(|_| StageError::canceled())
+    }
+}
+
+/// Does `work` on a thread that may block, and gives its result.
+///
+/// # Errors
+/// 429 when too many wait already, and what becomes of the stage's error.
+pub(super) async fn run<T: Send + 'static>(
+    state: &AppState,
+    work: impl FnOnce(&Desk<'_>) -> Result<T, StageError> + Send + 'static,
+) -> Result<T, WebError> {
+    let (job, _stop) = prepare(state)?;
+    tokio::task::spawn_blocking(move || job.run(work))
+        .await
+        .map_err(WebError::internal)?
+        .map_err(WebError::from)
+}
+
+/// Does `work` on a thread that may block, and gives what it sends as it comes. Nothing is given
+/// until the first piece is there, so that a failure before it is told as any other.
+///
+/// # Errors
+/// As [`run`], up to the first piece; later ones are in the stream.
+pub(super) async fn stream(
+    state: &AppState,
+    work: impl FnOnce(&Desk<'_>, &Outlet) -> Result<(), StageError> + Send + 'static,
+) -> Result<BoxStream<'static, Result<Bytes, WebError>>, WebError> {
+    let (job, stop) = prepare(state)?;
+    let (sender, receiver) = mpsc::channel(BACKLOG);
+    tokio::task::spawn_blocking(move || {
+        let outlet = Outlet(sender);
+        if let Err(error) = job.run(|desk| work(desk, &outlet)) {
+            // Nobody may listen any more.
+            let _ = outlet.0.blocking_send(Err(error.into()));
+        }
+    });
+    let mut pieces = ReceiverStream::new(receiver);
+    let first = match pieces.next().await {
+        Some(Err(error)) => return Err(error),
+        first => first,
+    };
+    let answer = futures::stream::iter(first).chain(pieces).map(move |piece| {
+        // It lives as long as the stream: when the client goes, the work is stopped.
+        let _ = &stop;
+        piece
+    });
+    Ok(answer.boxed())
+}
+
+/// Stops the work when it is dropped, or when the server stops.
+struct Stop {
+    cancel: Cancel,
+    done: CancellationToken,
+}
+
+impl Drop for Stop {
+    fn drop(&mut self) {
+        self.cancel.cancel();
+        self.done.cancel();
+    }
+}
+
+struct Job {
+    _place: OwnedSemaphorePermit,
+    engines: Arc<dyn Direct>,
+    cancel: Cancel,
+    span: tracing::Span,
+}
+
+impl Job {
+    fn run<T>(
+        &self,
+        work: impl FnOnce(&Desk<'_>) -> Result<T, StageError>,
+    ) -> Result<T, StageError> {
+        let _in_span = self.span.enter();
+        let control = Control { cancel: &self.cancel, progress: &|_| {} };
+        work(&Desk { engines: self.engines.as_ref(), control })
+    }
+}
+
+fn prepare(state: &AppState) -> Result<(Job, Stop), WebError> {
+    let place = Arc::clone(&state.waiting).try_acquire_owned().map_err(|_| {
+        let message = "Too many requests wait for the models already. Try again in a moment.";
+        WebError::new(StatusCode::TOO_MANY_REQUESTS, "too_many_requests", message)
+    })?;
+    let cancel = Cancel::default();
+    let done = CancellationToken::new();
+    let (closing, ended, stopped) = (state.closing.clone(), done.clone(), cancel.clone());
+    tokio::spawn(async move {
+        tokio::select! {
+            () = closing.cancelled() => stopped.cancel(),
+            () = ended.cancelled() => {}
+        }
+    });
+    let job = Job {
+        _place: place,
+        engines: Arc::clone(&state.direct),
+        cancel: cancel.clone(),
+        span: tracing::Span::current(),
+    };
+    Ok((job, Stop { cancel, done }))
+}

@@ -1,0 +1,88 @@
+//! `/v1`: the part of OpenAI's interface that the stages' engines can serve, for clients that
+//! speak it already. One file an address.
+//!
+//! The name of a model in a request is not looked at: there is one engine for each task, and
+//! clients send the names that they know. Answers name the model that did the work.
+
+pub(super) mod chat;
+pub(super) mod models;
+pub(super) mod speech;
+pub(super) mod transcription;
+
+use axum::Router;
+use axum::extract::DefaultBodyLimit;
+use axum::response::sse::{Event, KeepAlive, Sse};
+use axum::response::{IntoResponse, Response};
+use axum::routing::{get, post};
+use futures::{Stream, StreamExt};
+use serde::Serialize;
+
+use super::error::WebError;
+use super::state::AppState;
+
+/// A conversation or a text is not larger than this.
+const MAX_JSON_BYTES: usize = 1024 * 1024;
+
+/// The addresses below `/v1`.
+pub(super) fn routes(largest_upload: usize) -> Router<AppState> {
+    let json = Router::new()
+        .route("/chat/completions", post(chat::complete))
+        .route("/audio/speech", post(speech::speak))
+        .layer(DefaultBodyLimit::max(MAX_JSON_BYTES));
+    let upload = Router::new()
+        .route("/audio/transcriptions", post(transcription::transcribe))
+        .layer(DefaultBodyLimit::max(largest_upload));
+    Router::new()
+        .route("/models", get(models::list))
+        .route("/models/{*id}", get(models::show))
+        .merge(json)
+        .merge(upload)
+}
+
+/// Seconds since 1970, which answers carry.
+fn now_s() -> u64 {
+    let since = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH);
+    since.map_or(0, |since| since.as_secs())
+}
+
+/// An identifier such as `chatcmpl-…`.
+fn new_id(prefix: &str) -> String {
+    format!("{prefix}-{}", uuid::Uuid::now_v7().simple())
+}
+
+/// A piece of a stream of events.
+fn event(data: &impl Serialize) -> axum::body::Bytes {
+    // What is serialised here are strings and numbers, which cannot fail.
+    serde_json::to_vec(data).unwrap_or_default().into()
+}
+
+/// Sends pieces that are JSON as events; an error in the middle becomes the last of them. `end`
+/// follows the last piece of an answer that is whole.
+fn respond(
+    pieces: impl Stream<Item = Result<axum::body::Bytes, WebError>> + Send + 'static,
+    end: Option<&'static str>,
+) -> Response {
+    let mut whole = true;
+    let events = pieces
+        .map(move |piece| match piece {
+            Ok(bytes) => String::from_utf8_lossy(&bytes).into_owned(),
+            Err(error) => {
+                error.log();
+                error.body().to_string()
+            }
+        })
+        .map(Some)
+        .chain(futures::stream::once(async { None }))
+        .filter_map(move |data| {
+            let event = match data {
+                Some(data) => {
+                    whole = whole && !data.starts_with("{\"error\"");
+                    Some(data)
+                }
+                None => end.filter(|_| whole).map(str::to_owned),
+            };
+            std::future::ready(event)
+        })
+        .map(|data| Ok::<_, std::convert::Infallible>(Event::default().data(data)));
+    Sse::new(events).keep_alive(KeepAlive::new()).into_response()
+}
