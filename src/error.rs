@@ -7,6 +7,7 @@ use crate::config::ConfigError;
 use crate::jobs::JobError;
 use crate::models::ModelsError;
 use crate::stage::{ErrorCode, StageError, StageKind};
+use crate::web::TlsError;
 
 /// Exit codes, as `mega-pipeline --help` documents them.
 pub mod exit {
@@ -65,6 +66,19 @@ pub enum AppError {
         /// What the system said.
         source: std::io::Error,
     },
+    /// Everybody in the network could use the server.
+    #[error(
+        "{address} can be reached from other machines, and no token is asked for. Set \
+         MEGA_API_TOKENS=name=SECRET (16 characters or more) or `api_tokens_file`; or start with \
+         --insecure-no-auth where something else keeps strangers out."
+    )]
+    OpenToAll {
+        /// The address.
+        address: std::net::SocketAddr,
+    },
+    /// Connections cannot be encrypted.
+    #[error(transparent)]
+    Tls(#[from] TlsError),
     /// There is no microphone or loudspeaker, or it cannot be used.
     #[error("{0}")]
     Sound(String),
@@ -87,7 +101,7 @@ impl AppError {
     #[must_use]
     pub fn exit_code(&self) -> ExitCode {
         ExitCode::from(match self {
-            Self::Config(_) => exit::USAGE,
+            Self::Config(_) | Self::OpenToAll { .. } | Self::Tls(_) => exit::USAGE,
             Self::Models(_) => exit::MISSING,
             Self::Stage { error, .. } => match error.code {
                 ErrorCode::NoSpeech | ErrorCode::UnreadableAudio | ErrorCode::TooLong => {

@@ -16,6 +16,7 @@
 //! own OS thread, which owns its engines, so the page stays quick while a
 //! model computes.
 
+pub mod access;
 pub mod audio;
 pub mod cli;
 pub mod config;

@@ -7,6 +7,7 @@ use std::path::PathBuf;
 use std::str::FromStr;
 use std::time::Duration;
 
+use crate::access::{self, Access};
 use crate::config::{Config, ConfigError, MODEL, ROLES, STAGES};
 use crate::engine::Hardware;
 use crate::engine::remote::{ApiKey, RemoteOptions, is_loopback};
@@ -23,6 +24,20 @@ pub enum LogFormat {
     Json,
 }
 
+/// How connections are encrypted.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Tls {
+    /// With a certificate that is given.
+    Given {
+        /// PEM file.
+        certificate: PathBuf,
+        /// PEM file.
+        key: PathBuf,
+    },
+    /// With one that the server makes itself.
+    SelfSigned,
+}
+
 /// Everything the program was told, checked.
 #[derive(Debug, Clone)]
 pub struct Settings {
@@ -32,6 +47,10 @@ pub struct Settings {
     pub models_dir: PathBuf,
     /// Address and port of the page.
     pub listen: SocketAddr,
+    /// Who may use the server.
+    pub access: Access,
+    /// How connections are encrypted, if they are.
+    pub tls: Option<Tls>,
     /// What models compute on.
     pub hardware: Hardware,
     /// Never use the network.
@@ -76,6 +95,8 @@ impl Settings {
             data_dir: path(config, "data_dir")?,
             models_dir: path(config, "models_dir")?,
             listen: listen(config)?,
+            access: access(config)?,
+            tls: tls(config)?,
             hardware: hardware(config)?,
             offline: number(config, "offline", "`true` or `false`")?,
             defaults: defaults(config)?,
@@ -212,6 +233,50 @@ fn models(config: &Config) -> BTreeMap<String, String> {
         .collect()
 }
 
+fn access(config: &Config) -> Result<Access, ConfigError> {
+    let why = |key: &'static str| {
+        move |why: String| {
+            let origin = config.get(key).origin.to_string();
+            // The value may be a secret.
+            ConfigError::BadValue { key: key.to_owned(), text: "…".to_owned(), origin, why }
+        }
+    };
+    let text = |key: &str| config.get(key).text.trim();
+    let mut tokens = access::parse_tokens(text("api_tokens")).map_err(why("api_tokens"))?;
+    if !text("api_tokens_file").is_empty() {
+        let file = path(config, "api_tokens_file")?;
+        tokens.extend(access::read_tokens(&file).map_err(|it| bad(config, "api_tokens_file", it))?);
+    }
+    let list = |key: &str| -> Vec<String> {
+        let entries = text(key).split(',').map(str::trim).filter(|entry| !entry.is_empty());
+        entries.map(str::to_owned).collect()
+    };
+    let cors_origins = list("cors_origins");
+    let is_origin = |origin: &String| {
+        reqwest::Url::parse(origin).is_ok_and(|url| url.origin().ascii_serialization() == *origin)
+    };
+    if !cors_origins.iter().all(is_origin) {
+        return Err(bad(config, "cors_origins", "sites such as https://example.org are expected"));
+    }
+    Ok(Access { tokens, hosts: list("allowed_hosts"), cors_origins, tls: tls(config)?.is_some() })
+}
+
+fn tls(config: &Config) -> Result<Option<Tls>, ConfigError> {
+    let self_signed: bool = number(config, "tls_self_signed", "`true` or `false`")?;
+    let is_set = |key: &str| !config.get(key).text.trim().is_empty();
+    match (is_set("tls_cert"), is_set("tls_key"), self_signed) {
+        (false, false, false) => Ok(None),
+        (false, false, true) => Ok(Some(Tls::SelfSigned)),
+        (true, true, false) => Ok(Some(Tls::Given {
+            certificate: path(config, "tls_cert")?,
+            key: path(config, "tls_key")?,
+        })),
+        (_, _, true) => Err(bad(config, "tls_self_signed", "not beside `tls_cert` and `tls_key`")),
+        (true, false, _) => Err(bad(config, "tls_cert", "`tls_key` is expected beside it")),
+        (false, true, _) => Err(bad(config, "tls_key", "`tls_cert` is expected beside it")),
+    }
+}
+
 /// The servers that stages are pointed at.
 fn remotes(config: &Config) -> Result<BTreeMap<StageKind, RemoteOptions>, ConfigError> {
     let mut remotes = BTreeMap::new();
@@ -308,10 +373,16 @@ mod tests {
             ("retention_days", "-1", "from 0 to"),
             ("max_jobs", "x", "jobs"),
             ("max_bytes", "x", "bytes"),
+            ("max_text_chars", "x", "characters"),
+            ("api_tokens", "short", "fewer than 16"),
+            ("api_tokens_file", "/nowhere/tokens", "No such file"),
+            ("cors_origins", "example.org", "https://example.org"),
+            ("tls_cert", "cert.pem", "`tls_key` is expected"),
+            ("tls_self_signed", "perhaps", "`true` or `false`"),
         ] {
             let error = with(key, text).unwrap_err().to_string();
             assert!(error.starts_with("flag --set"), "{error}");
-            assert!(error.contains(key) && error.contains(expected), "{key}: {error}");
+            assert!(error.contains(expected), "{key}: {error}");
         }
     }
 

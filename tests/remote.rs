@@ -140,7 +140,7 @@ async fn serve(
 }
 
 async fn generate(address: &str, cancel: Cancel) -> (Result<StageOutput, StageError>, String) {
-    let dir = tempfile::tempdir().unwrap();
+    let dir = tempfile::tempdir().expect("a temporary folder");
     let settings = pointed(dir.path(), address, &[StageKind::GenerateText]);
     let inputs = inputs(dir.path());
     let work = move || run(&settings, StageKind::GenerateText, &inputs, &cancel);
@@ -156,7 +156,7 @@ fn assert_failure(result: Result<StageOutput, StageError>, code: ErrorCode, addr
 }
 
 fn events(data: &[&str]) -> Response {
-    let body: String = data.iter().map(|data| format!("data: {data}\n\n")).collect();
+    let body = data.iter().fold(String::new(), |body, data| body + "data: " + data + "\n\n");
     ([(header::CONTENT_TYPE, "text/event-stream")], body).into_response()
 }
 

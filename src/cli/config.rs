@@ -25,7 +25,7 @@ pub fn run(args: &ConfigArgs, config: &Config) -> Result<(), AppError> {
             .entries()
             .map(|(key, value)| {
                 let entry = json!({
-                    "value": value.text,
+                    "value": Config::shown(key, value),
                     "origin": value.origin.to_string(),
                     "environment": key.environment(),
                     "doc": key.doc,
@@ -38,7 +38,7 @@ pub fn run(args: &ConfigArgs, config: &Config) -> Result<(), AppError> {
     }
     for (key, value) in config.entries() {
         println!("# {} [{}]", key.doc, key.environment());
-        println!("{} = {}  # {}\n", key.name, value.text, value.origin);
+        println!("{} = {}  # {}\n", key.name, Config::shown(key, value), value.origin);
     }
     Ok(())
 }

@@ -1,27 +1,43 @@
 //! `mega-pipeline serve`: the page, the API and the worker.
 
+use std::net::TcpListener;
+use std::path::PathBuf;
 use std::sync::Arc;
 
 use clap::Args;
-use tokio::net::TcpListener;
 
 use crate::error::AppError;
 use crate::jobs::{
     EventHub, Janitor, JobStore, Recovered, StageSet, StoreOptions, Workers, submit_sample,
 };
 use crate::models::ModelStore;
-use crate::settings::Settings;
+use crate::settings::{Settings, Tls};
 use crate::stage::{self, AUTO, Direct, StageKind};
 use crate::text::language::LANGUAGES;
 use crate::text::templates;
-use crate::web::{self, AppState, Choice, Models, OfferedVoice, Served, Task, WebConfig};
+use crate::web::{
+    self, AppState, Certificate, Choice, Models, OfferedVoice, Served, Task, WebConfig,
+};
 
 /// Arguments of `serve`.
 #[derive(Debug, Default, Args)]
+#[expect(clippy::struct_excessive_bools, reason = "each is a flag")]
 pub struct ServeArgs {
     /// Run the bundled sample prompt if there are no jobs yet
     #[arg(long)]
     sample: bool,
+    /// PEM file of a certificate: connections are encrypted
+    #[arg(long, value_name = "FILE", requires = "tls_key")]
+    tls_cert: Option<PathBuf>,
+    /// PEM file of the certificate's private key
+    #[arg(long, value_name = "FILE", requires = "tls_cert")]
+    tls_key: Option<PathBuf>,
+    /// Encrypt connections with a certificate that the server makes itself
+    #[arg(long, conflicts_with = "tls_cert")]
+    tls_self_signed: bool,
+    /// Let everybody in who can reach the address, without a token
+    #[arg(long)]
+    insecure_no_auth: bool,
     /// Every stage a fast stub, for tests and load tests
     #[arg(long)]
     stub: bool,
@@ -32,13 +48,26 @@ pub struct ServeArgs {
 /// # Errors
 /// When the address is taken or the data folder cannot be used.
 pub fn run(args: &ServeArgs, settings: &Settings) -> Result<(), AppError> {
-    super::runtime()?.block_on(serve(args, settings))
+    let mut settings = settings.clone();
+    if let (Some(certificate), Some(key)) = (&args.tls_cert, &args.tls_key) {
+        let (certificate, key) = (certificate.clone(), key.clone());
+        settings.tls = Some(Tls::Given { certificate, key });
+    } else if args.tls_self_signed {
+        settings.tls = Some(Tls::SelfSigned);
+    }
+    settings.access.tls = settings.tls.is_some();
+    let address = settings.listen;
+    if !address.ip().is_loopback() && settings.access.is_open() && !args.insecure_no_auth {
+        return Err(AppError::OpenToAll { address });
+    }
+    // Recordings are nobody else's business: no file that the server makes is for others to read.
+    rustix::process::umask(rustix::fs::Mode::from_raw_mode(0o077));
+    super::runtime()?.block_on(serve(args, &settings))
 }
 
 async fn serve(args: &ServeArgs, settings: &Settings) -> Result<(), AppError> {
     // The port first: whoever finds it taken should not wait for models.
     let listener = TcpListener::bind(settings.listen)
-        .await
         .map_err(|source| AppError::Listen { address: settings.listen, source })?;
     let address = listener
         .local_addr()
@@ -64,13 +93,37 @@ async fn serve(args: &ServeArgs, settings: &Settings) -> Result<(), AppError> {
     tokio::spawn(verify_history(store.clone()));
     let offer = offer(args, settings, &models);
     let state = AppState::new(store, workers.readiness(), direct, offer);
-    println!("Mega Pipeline is at http://{address}/ (stop with Ctrl-C)");
-    web::serve(listener, state, interrupted())
+    let tls = match certificate(settings)? {
+        Some(certificate) => Some(certificate.load().await?),
+        None => None,
+    };
+    let scheme = if tls.is_some() { "https" } else { "http" };
+    println!("Mega Pipeline is at {scheme}://{address}/ (stop with Ctrl-C)");
+    web::serve(listener, tls, state, interrupted())
         .await
         .map_err(|source| AppError::Listen { address, source })?;
     tracing::info!("stopping: running stages may finish");
     workers.stop(settings.shutdown_grace).await;
     Ok(())
+}
+
+/// The certificate to serve with, if connections are encrypted.
+fn certificate(settings: &Settings) -> Result<Option<Certificate>, AppError> {
+    Ok(match &settings.tls {
+        None => None,
+        Some(Tls::Given { certificate, key }) => {
+            Some(Certificate { certificate: certificate.clone(), key: key.clone() })
+        }
+        Some(Tls::SelfSigned) => {
+            let dir = settings.data_dir.join("tls");
+            let own = Certificate::self_signed(&dir, settings.listen.ip())?;
+            println!(
+                "SHA-256 of the certificate, to compare in the browser: {}",
+                own.fingerprint()?
+            );
+            Some(own)
+        }
+    })
 }
 
 /// The stages of every worker, and the way to ask the engines of the first directly.
@@ -122,6 +175,8 @@ fn offer(args: &ServeArgs, settings: &Settings, models: &ModelStore) -> WebConfi
         rough,
         templates,
         voices: if args.stub { Vec::new() } else { voices(settings, models) },
+        access: settings.access.clone(),
+        patience: WebConfig::PATIENCE,
         served: served(args, settings, models),
         max_text_chars: settings.max_text_chars,
         max_upload_bytes: settings.max_upload_bytes,

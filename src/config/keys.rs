@@ -48,11 +48,13 @@ pub struct Key {
     pub doc: String,
     /// The value when nobody sets one.
     pub default: String,
+    /// Whether the value is not to be shown.
+    pub secret: bool,
 }
 
 impl Key {
     fn new(name: &str, doc: &str, default: fn() -> String) -> Self {
-        Self { name: name.to_owned(), doc: doc.to_owned(), default: default() }
+        Self { name: name.to_owned(), doc: doc.to_owned(), default: default(), secret: false }
     }
 
     /// The variable of the environment that sets it.
@@ -105,6 +107,35 @@ pub fn known_keys() -> Vec<Key> {
         Key::new("workers", "Jobs that run side by side, each with models of its own.", || {
             "1".to_owned()
         }),
+        Key::new("log", "What is logged, such as `info` or `mega_pipeline=debug`.", || {
+            // ONNX Runtime tells of every allocation at `info`.
+            "warn,mega_pipeline=info".to_owned()
+        }),
+        Key::new("log_format", "`human` or `json`.", || "human".to_owned()),
+    ];
+    keys.extend(limit_keys());
+    keys.extend(access_keys());
+    keys.extend(ROLES.iter().map(|role| {
+        Key::new(
+            &format!("{MODEL}{role}"),
+            &format!("Model for {role}; `auto` is the best one that is installed."),
+            || "auto".to_owned(),
+        )
+    }));
+    for stage in StageKind::ALL {
+        keys.extend(STAGE_KEYS.iter().map(|(name, doc, default)| Key {
+            name: format!("{STAGES}{stage}.{name}"),
+            doc: format!("{doc} ({stage})."),
+            default: (*default).to_owned(),
+            secret: false,
+        }));
+    }
+    keys
+}
+
+/// How much the server takes on, and how long it keeps it.
+fn limit_keys() -> Vec<Key> {
+    vec![
         Key::new(
             "max_queued",
             "Most jobs that may wait; beyond it recordings are refused.",
@@ -145,27 +176,43 @@ pub fn known_keys() -> Vec<Key> {
         Key::new("shutdown_grace_s", "How long a running stage may go on after a stop.", || {
             "10".to_owned()
         }),
-        Key::new("log", "What is logged, such as `info` or `mega_pipeline=debug`.", || {
-            // ONNX Runtime tells of every allocation at `info`.
-            "warn,mega_pipeline=info".to_owned()
-        }),
-        Key::new("log_format", "`human` or `json`.", || "human".to_owned()),
-    ];
-    keys.extend(ROLES.iter().map(|role| {
+    ]
+}
+
+/// Who may use the server, and how.
+fn access_keys() -> Vec<Key> {
+    vec![
+        Key {
+            secret: true,
+            ..Key::new(
+                "api_tokens",
+                "Tokens that clients must have, `name=secret`, parted by commas.",
+                String::new,
+            )
+        },
+        Key::new("api_tokens_file", "File of such tokens, one on each line.", String::new),
         Key::new(
-            &format!("{MODEL}{role}"),
-            &format!("Model for {role}; `auto` is the best one that is installed."),
-            || "auto".to_owned(),
-        )
-    }));
-    for stage in StageKind::ALL {
-        keys.extend(STAGE_KEYS.iter().map(|(name, doc, default)| Key {
-            name: format!("{STAGES}{stage}.{name}"),
-            doc: format!("{doc} ({stage})."),
-            default: (*default).to_owned(),
-        }));
-    }
-    keys
+            "allowed_hosts",
+            "Names by which the server may be called, parted by commas; `*` is any.",
+            String::new,
+        ),
+        Key::new(
+            "cors_origins",
+            "Other sites whose pages may use the API, such as https://example.org.",
+            String::new,
+        ),
+        Key::new(
+            "tls_cert",
+            "PEM file of the certificate; connections are encrypted.",
+            String::new,
+        ),
+        Key::new("tls_key", "PEM file of the certificate's private key.", String::new),
+        Key::new(
+            "tls_self_signed",
+            "Encrypt connections with a certificate that the server makes itself.",
+            || "false".to_owned(),
+        ),
+    ]
 }
 
 /// This program's folder below the user's `variable` folder, or below `fallback` in the home.

@@ -193,6 +193,12 @@ impl Config {
         self.values.get(key).unwrap_or_else(|| panic!("`{key}` is not in the list of keys"))
     }
 
+    /// What may be shown of a value.
+    #[must_use]
+    pub fn shown<'a>(key: &Key, value: &'a Value) -> &'a str {
+        if key.secret && !value.text.is_empty() { "(set, not shown)" } else { &value.text }
+    }
+
     /// Every key with its effective value and its documentation, sorted by name.
     pub fn entries(&self) -> impl Iterator<Item = (&Key, &Value)> {
         let mut keys: Vec<&Key> = self.keys.iter().collect();

@@ -7,6 +7,7 @@ use axum::http::StatusCode;
 use serde::de::DeserializeOwned;
 
 use super::error::WebError;
+use super::upload::{broken_off, stood_still};
 
 /// The body, read as JSON; what is wrong with it is told like every other error.
 pub(super) struct JsonBody<T>(pub T);
@@ -22,6 +23,9 @@ impl<S: Send + Sync, T: DeserializeOwned> FromRequest<S> for JsonBody<T> {
 
 impl From<JsonRejection> for WebError {
     fn from(error: JsonRejection) -> Self {
+        if stood_still(&error) {
+            return broken_off(&error);
+        }
         let message = format!("{}.", error.body_text().trim_end_matches('.'));
         match error.status() {
             StatusCode::PAYLOAD_TOO_LARGE => {

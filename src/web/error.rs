@@ -127,6 +127,11 @@ impl WebError {
         }
     }
 
+    /// The status that the client gets.
+    pub const fn status(&self) -> StatusCode {
+        self.status
+    }
+
     /// Names the option, field or header that is at fault.
     #[must_use]
     pub fn param(mut self, param: impl Into<String>) -> Self {
@@ -155,6 +160,10 @@ impl WebError {
     fn finish(&self, mut response: Response) -> Response {
         if matches!(self.status, StatusCode::TOO_MANY_REQUESTS | StatusCode::SERVICE_UNAVAILABLE) {
             response.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from_static("2"));
+        }
+        if self.status == StatusCode::UNAUTHORIZED {
+            let scheme = HeaderValue::from_static("Bearer");
+            response.headers_mut().insert(header::WWW_AUTHENTICATE, scheme);
         }
         response
     }

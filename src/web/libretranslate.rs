@@ -1,14 +1,14 @@
 //! `/translate` and `/languages`: the part of LibreTranslate's interface that the translators can
 //! serve, for clients that speak it already.
 
-use axum::Json;
-use axum::Router;
 use axum::extract::{DefaultBodyLimit, Form, FromRequest, Request, State};
 use axum::http::{StatusCode, header};
 use axum::routing::{get, post};
+use axum::{Extension, Json, Router};
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
+use super::auth::{self, Visitor};
 use super::body::JsonBody;
 use super::engaged;
 use super::error::{ErrorBody, WebError};
@@ -41,6 +41,9 @@ pub(super) struct TranslateBody {
     /// Only `text` is served.
     #[serde(default)]
     format: Option<String>,
+    /// A token, for clients that do not send it as a header.
+    #[serde(default)]
+    api_key: Option<String>,
 }
 
 #[derive(Debug, Deserialize, ToSchema)]
@@ -110,8 +113,10 @@ pub(super) async fn languages(State(state): State<AppState>) -> Json<Vec<Languag
 )]
 pub(super) async fn translate(
     State(state): State<AppState>,
+    Extension(visitor): Extension<Visitor>,
     Either(body): Either,
 ) -> Result<Json<Translation>, WebError> {
+    auth::check_body(&state, &visitor, body.api_key.as_deref()).await?;
     if !matches!(body.source.as_str(), SOURCE | "auto") {
         let message = format!("Only English (`{SOURCE}`) is translated here.");
         return Err(WebError::unprocessable("not_offered", message).param("source"));

@@ -8,6 +8,7 @@
 mod api;
 mod archive;
 mod assets;
+mod auth;
 mod body;
 mod compressed;
 mod engaged;
@@ -21,11 +22,15 @@ mod page;
 mod recording;
 mod request_id;
 mod router;
+mod serve;
 mod sse;
 mod state;
 mod texts;
+mod tls;
 mod upload;
 mod words;
 
-pub use router::{router, serve};
+pub use router::router;
+pub use serve::serve;
 pub use state::{AppState, Choice, Models, OfferedVoice, Served, Task, WebConfig};
+pub use tls::{Certificate, TlsError};

@@ -196,6 +196,7 @@ fn check_ranges(options: &JobOptions) -> Result<(), WebError> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::access::Access;
 
     fn config() -> WebConfig {
         let choice =
@@ -208,6 +209,8 @@ mod tests {
             templates: vec![choice("continue", "Continue the thought")],
             max_upload_bytes: 1,
             voices: Vec::new(),
+            access: Access::default(),
+            patience: WebConfig::PATIENCE,
             served: Vec::new(),
             max_text_chars: 1,
             models: None,

@@ -1,19 +1,23 @@
-//! Every address the server answers, and how it is run.
+//! Every address the server answers.
+
+use std::sync::Arc;
 
 use axum::Router;
 use axum::extract::DefaultBodyLimit;
 use axum::middleware;
 use axum::routing::{get, post};
-use axum::serve::ListenerExt;
+
+use tower_http::timeout::RequestBodyTimeoutLayer;
 
 use super::state::AppState;
-use super::{api, archive, assets, error, guard, libretranslate, openai, page, request_id};
+use super::{api, archive, assets, auth, error, guard, libretranslate, openai, page, request_id};
 
 /// Room for a form's other fields beside the recording.
 const FORM_OVERHEAD_BYTES: u64 = 1024 * 1024;
 
 /// All routes, with the headers and checks that every one of them shares.
 pub fn router(state: AppState) -> Router {
+    let config = Arc::clone(&state.config);
     let largest_body = state.config.max_upload_bytes.saturating_add(FORM_OVERHEAD_BYTES);
     let largest_body = usize::try_from(largest_body).unwrap_or(usize::MAX);
     let jobs = Router::new()
@@ -41,6 +45,8 @@ pub fn router(state: AppState) -> Router {
         .route("/models", get(page::models::show))
         .route("/status", get(page::status::show))
         .route("/static/{name}", get(assets::asset))
+        .route("/login", get(auth::page).post(auth::sign_in))
+        .route("/logout", post(auth::sign_out))
         .route("/healthz", get(api::health::alive))
         .route("/readyz", get(api::health::ready))
         .route("/api/v1/events", get(api::events::of_all))
@@ -48,33 +54,10 @@ pub fn router(state: AppState) -> Router {
         .nest("/v1", openai::routes(largest_body))
         .merge(libretranslate::routes())
         .fallback(error::no_such_path)
+        .layer(RequestBodyTimeoutLayer::new(config.patience))
         .layer(middleware::from_fn(error::explain_method))
         .layer(middleware::from_fn(error::write_pages))
+        .layer(middleware::from_fn_with_state(state.clone(), auth::require))
         .with_state(state);
-    guard::protect(routes).layer(middleware::from_fn(request_id::name))
-}
-
-/// Serves until `shutdown` is done, then finishes the responses under way;
-/// event streams end at once.
-///
-/// # Errors
-/// When the listener fails for good.
-pub async fn serve(
-    listener: tokio::net::TcpListener,
-    state: AppState,
-    shutdown: impl Future<Output = ()> + Send + 'static,
-) -> std::io::Result<()> {
-    // Events are small and must not wait for more to come.
-    let listener = listener.tap_io(|stream| {
-        if let Err(error) = stream.set_nodelay(true) {
-            tracing::debug!("TCP_NODELAY cannot be set: {error}");
-        }
-    });
-    let closing = state.closing.clone();
-    axum::serve(listener, router(state))
-        .with_graceful_shutdown(async move {
-            shutdown.await;
-            closing.cancel();
-        })
-        .await
+    guard::protect(routes, &config).layer(middleware::from_fn(request_id::name))
 }

@@ -2,12 +2,14 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::time::Duration;
 
 use axum::http::StatusCode;
 use tokio::sync::{Semaphore, SemaphorePermit, watch};
 use tokio_util::sync::CancellationToken;
 
 use super::error::WebError;
+use crate::access::Access;
 use crate::jobs::{JobStore, Readiness};
 use crate::models::ModelStore;
 use crate::stage::{Direct, JobOptions};
@@ -45,6 +47,10 @@ pub struct WebConfig {
     pub voices: Vec<OfferedVoice>,
     /// The largest recording that is accepted.
     pub max_upload_bytes: u64,
+    /// Who may use the server, and by which names.
+    pub access: Access,
+    /// How long a body may stand still on its way in before it is given up.
+    pub patience: Duration,
     /// What does the work of requests without a job.
     pub served: Vec<Served>,
     /// Longest text, in characters, that is translated or spoken without a job.
@@ -94,6 +100,9 @@ pub struct Models {
 }
 
 impl WebConfig {
+    /// [`WebConfig::patience`] of a server.
+    pub const PATIENCE: Duration = Duration::from_mins(1);
+
     /// [`WebConfig::max_upload_bytes`] when nothing else is configured: 100 MB.
     pub const DEFAULT_MAX_UPLOAD_BYTES: u64 = 100_000_000;
 

@@ -3,21 +3,19 @@
 //! Called by `api::jobs`. The request's body is either the recording itself or
 //! a form. Whatever goes wrong, nothing is queued and nothing is left on disk.
 
-use std::time::Duration;
+use std::error::Error;
 
 use axum::extract::multipart::{Field, MultipartError};
 use axum::extract::{FromRequest, Multipart, Query, Request};
 use axum::http::{HeaderMap, StatusCode, Uri, header};
 use futures::StreamExt;
+use tower_http::timeout::TimeoutError;
 
 use super::error::WebError;
 use super::options::{self, FIELDS, Wanted};
 use super::recording::{Recording, too_large};
 use super::state::AppState;
 use crate::jobs::{JobId, NewJob};
-
-/// How long an upload may stand still before it is given up.
-const STALLED: Duration = Duration::from_mins(1);
 
 /// The longest text field of a form.
 const MAX_FIELD_BYTES: usize = 64 * 1024;
@@ -95,11 +93,8 @@ impl Upload {
     /// Reads a body that is the recording itself.
     async fn read_body(&mut self, request: Request) -> Result<(), WebError> {
         let mut body = request.into_body().into_data_stream();
-        while let Some(chunk) = unless_stalled(body.next()).await? {
-            let chunk = chunk.map_err(|error| {
-                tracing::debug!("an upload broke off: {error}");
-                broken_off()
-            })?;
+        while let Some(chunk) = body.next().await {
+            let chunk = chunk.map_err(|error| broken_off(&error))?;
             self.recording.write(&chunk).await?;
         }
         if self.recording.is_empty() {
@@ -112,15 +107,12 @@ impl Upload {
     /// Reads a form: the recording in `file`, options in the fields that [`Wanted`] takes.
     async fn read_form(&mut self, request: Request) -> Result<(), WebError> {
         let limit = self.recording.limit_bytes();
-        let bad_form = |error: MultipartError| match error.status() {
-            StatusCode::PAYLOAD_TOO_LARGE => too_large(limit),
-            _ => WebError::bad_request("bad_form", format!("{}.", error.body_text())),
-        };
+        let bad_form = |error| bad_form(&error, limit);
         let mut form = Multipart::from_request(request, &()).await.map_err(|error| {
             WebError::bad_request("bad_form", format!("{}.", error.body_text()))
         })?;
         let mut found = false;
-        while let Some(mut field) = unless_stalled(form.next_field()).await?.map_err(bad_form)? {
+        while let Some(mut field) = form.next_field().await.map_err(bad_form)? {
             match field.name().unwrap_or_default() {
                 "file" if found => {
                     let message = "The form holds more than one file. Send one recording a job.";
@@ -129,9 +121,7 @@ impl Upload {
                 "file" => {
                     found = true;
                     self.name = field.file_name().and_then(display_name);
-                    while let Some(chunk) =
-                        unless_stalled(field.chunk()).await?.map_err(bad_form)?
-                    {
+                    while let Some(chunk) = field.chunk().await.map_err(bad_form)? {
                         self.recording.write(&chunk).await?;
                     }
                 }
@@ -159,7 +149,7 @@ impl Upload {
 pub(super) async fn read_text(mut field: Field<'_>) -> Result<String, WebError> {
     let name = field.name().unwrap_or_default().to_owned();
     let mut text = Vec::new();
-    while let Some(chunk) = unless_stalled(field.chunk()).await?.map_err(|_| broken_off())? {
+    while let Some(chunk) = field.chunk().await.map_err(|error| broken_off(&error))? {
         text.extend_from_slice(&chunk);
         if text.len() > MAX_FIELD_BYTES {
             let message = format!("The field {name} is too long.");
@@ -179,13 +169,29 @@ fn display_name(name: &str) -> Option<String> {
     (!clean.is_empty()).then(|| clean.to_owned())
 }
 
-pub(super) fn broken_off() -> WebError {
+/// What ended a body before its end: the client was gone, or stood still for too long.
+pub(super) fn broken_off(error: &(dyn Error + 'static)) -> WebError {
+    if stood_still(error) {
+        let message = "The upload stood still for too long. Try again.";
+        return WebError::new(StatusCode::REQUEST_TIMEOUT, "stalled", message);
+    }
+    tracing::debug!("an upload broke off: {error}");
     WebError::bad_request("broken_off", "The upload broke off. Try again.")
 }
 
-pub(super) async fn unless_stalled<T>(next: impl Future<Output = T>) -> Result<T, WebError> {
-    tokio::time::timeout(STALLED, next).await.map_err(|_| {
-        let message = "The upload stood still for too long. Try again.";
-        WebError::new(StatusCode::REQUEST_TIMEOUT, "stalled", message)
-    })
+/// Whether a body was given up because nothing came.
+pub(super) fn stood_still(error: &(dyn Error + 'static)) -> bool {
+    let mut causes = std::iter::successors(Some(error), |&error| error.source());
+    causes.any(<dyn Error>::is::<TimeoutError>)
+}
+
+/// What is wrong with a form whose recording may have so many bytes.
+pub(super) fn bad_form(error: &MultipartError, limit_bytes: u64) -> WebError {
+    if stood_still(error) {
+        return broken_off(error);
+    }
+    match error.status() {
+        StatusCode::PAYLOAD_TOO_LARGE => too_large(limit_bytes),
+        _ => WebError::bad_request("bad_form", format!("{}.", error.body_text())),
+    }
 }

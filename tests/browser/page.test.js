@@ -33,7 +33,7 @@ before(async () => {
   await writeFile(path.join(folder, "prompt.wav"), tone(5));
   const port = await freePort();
   // On every interface, so that the page can also be opened from where recording is not allowed.
-  server = await serve(folder, port, ["--stub"], "0.0.0.0");
+  server = await serve(folder, port, ["--stub", "--insecure-no-auth"], "0.0.0.0");
   address = `http://127.0.0.1:${port}`;
   browser = await launch(path.join(folder, "prompt.wav"));
 });

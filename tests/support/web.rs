@@ -1,10 +1,12 @@
 //! The server without a network, on a job table of its own, and requests to it.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use axum::body::{Body, Bytes, to_bytes};
 use axum::http::{Method, Request, StatusCode, header};
 use axum::response::Response;
+use mega_pipeline::access::Access;
 use mega_pipeline::jobs::{JobId, JobStore, Readiness, StoreOptions};
 use mega_pipeline::stage::{Direct, JobOptions, stub};
 use mega_pipeline::web::{self, AppState, Choice, OfferedVoice, Served, Task, WebConfig};
@@ -15,6 +17,9 @@ use tower::ServiceExt;
 
 /// The largest recording that [`Site`] accepts, in bytes.
 pub const MAX_UPLOAD_BYTES: u64 = 100_000;
+
+/// A body that stands still longer than this is given up by [`Site`].
+const PATIENCE: Duration = Duration::from_millis(200);
 
 /// A server and its job table. No worker runs: a job stays where the test puts it.
 pub struct Site {
@@ -38,19 +43,25 @@ impl Site {
 
     /// A server whose job table has limits of the test's own.
     pub async fn with(options: StoreOptions) -> Self {
-        Self::build(options, stub::direct()).await
+        Self::build(options, stub::direct(), Access::default()).await
+    }
+
+    /// A server that asks for what `access` says.
+    pub async fn guarded(access: Access) -> Self {
+        Self::build(StoreOptions::default(), stub::direct(), access).await
     }
 
     /// A server with engines of the test's own for requests without a job.
     pub async fn on(direct: Arc<dyn Direct>) -> Self {
-        Self::build(StoreOptions::default(), direct).await
+        Self::build(StoreOptions::default(), direct, Access::default()).await
     }
 
-    async fn build(options: StoreOptions, direct: Arc<dyn Direct>) -> Self {
+    async fn build(options: StoreOptions, direct: Arc<dyn Direct>, access: Access) -> Self {
         let folder = tempfile::tempdir().expect("a temporary folder");
         let store = super::jobs::open_with(folder.path(), options).await;
         let (readiness, receiver) = watch::channel(Readiness::Ready);
-        let state = AppState::new(store.clone(), receiver, direct, config());
+        let state =
+            AppState::new(store.clone(), receiver, direct, WebConfig { access, ..config() });
         Self { store, readiness, router: web::router(state), _folder: folder }
     }
 
@@ -204,6 +215,8 @@ fn config() -> WebConfig {
             Served { model: "stub-ear".to_owned(), task: Task::Transcription },
             Served { model: "stub".to_owned(), task: Task::Text },
         ],
+        access: Access::default(),
+        patience: PATIENCE,
         max_text_chars: 1000,
         models: None,
         workers: 1,

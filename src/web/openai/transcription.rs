@@ -3,9 +3,8 @@
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use axum::Json;
-use axum::extract::multipart::MultipartError;
 use axum::extract::{FromRequest, Multipart, Request, State};
-use axum::http::{StatusCode, header};
+use axum::http::header;
 use axum::response::{IntoResponse, Response};
 use serde::Serialize;
 use serde_json::json;
@@ -13,9 +12,9 @@ use utoipa::ToSchema;
 
 use super::super::engaged;
 use super::super::error::{ErrorBody, WebError};
-use super::super::recording::{Received, Recording, too_large};
+use super::super::recording::{Received, Recording};
 use super::super::state::AppState;
-use super::super::upload::{broken_off, read_text, unless_stalled};
+use super::super::upload::{bad_form, broken_off, read_text};
 use super::{event, respond};
 use crate::engine::{Control, Progress};
 use crate::stage::{AUTO, ErrorCode, StageError};
@@ -203,16 +202,13 @@ fn rendered(transcript: Transcript, duration_ms: u64, format: Format) -> Respons
 
 async fn read_form(state: &AppState, request: Request) -> Result<(Received, Wanted), WebError> {
     let limit = state.config.max_upload_bytes;
-    let bad_form = |error: MultipartError| match error.status() {
-        StatusCode::PAYLOAD_TOO_LARGE => too_large(limit),
-        _ => WebError::bad_request("bad_form", format!("{}.", error.body_text())),
-    };
+    let bad_form = |error| bad_form(&error, limit);
     let mut form = Multipart::from_request(request, &())
         .await
         .map_err(|error| WebError::bad_request("bad_form", format!("{}.", error.body_text())))?;
     let mut recording: Option<Recording> = None;
     let mut wanted = Wanted::default();
-    while let Some(mut field) = unless_stalled(form.next_field()).await?.map_err(bad_form)? {
+    while let Some(mut field) = form.next_field().await.map_err(bad_form)? {
         match field.name().unwrap_or_default() {
             "file" if recording.is_some() => {
                 let message = "The form holds more than one file.";
@@ -220,9 +216,7 @@ async fn read_form(state: &AppState, request: Request) -> Result<(Received, Want
             }
             "file" => {
                 let mut file = Recording::create(&state.store, limit).await?;
-                while let Some(chunk) =
-                    unless_stalled(field.chunk()).await?.map_err(|_| broken_off())?
-                {
+                while let Some(chunk) = field.chunk().await.map_err(|error| broken_off(&error))? {
                     file.write(&chunk).await?;
                 }
                 recording = Some(file);

@@ -124,6 +124,12 @@ pub(super) const WORDS: Words = Words {
     no_runs: "No stage has run yet.",
     course: "Work of each run, oldest first",
 
+    sign_in: "Sign in",
+    sign_in_hint: "This server asks for a token. Whoever runs it has set one.",
+    sign_out: "Sign out",
+    token: "Token",
+    wrong_token: "This token is not known here.",
+
     error_title: "That did not work",
     error_back: "Back to the page",
 

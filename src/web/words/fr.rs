@@ -131,6 +131,12 @@ pub(super) const WORDS: Words = Words {
     no_runs: "Aucune étape n’a encore tourné.",
     course: "Travail de chaque exécution, la plus ancienne d’abord",
 
+    sign_in: "Se connecter",
+    sign_in_hint: "Ce serveur demande un jeton. La personne qui l’administre en a choisi un.",
+    sign_out: "Se déconnecter",
+    token: "Jeton",
+    wrong_token: "Ce jeton n’est pas connu ici.",
+
     error_title: "Cela n’a pas fonctionné",
     error_back: "Retour à la page",
 

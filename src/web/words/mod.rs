@@ -142,6 +142,12 @@ pub(super) struct Words {
     pub no_runs: &'static str,
     pub course: &'static str,
 
+    pub sign_in: &'static str,
+    pub sign_in_hint: &'static str,
+    pub sign_out: &'static str,
+    pub token: &'static str,
+    pub wrong_token: &'static str,
+
     pub error_title: &'static str,
     pub error_back: &'static str,
 
