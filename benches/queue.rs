@@ -94,6 +94,7 @@ async fn submit(store: &JobStore, number: usize) {
         prompt_extension: "wav",
         prompt_ms: None,
         options: JobOptions::default(),
+        idempotency: None,
     };
     black_box(store.submit(new, &upload).await.expect("accepted"));
 }

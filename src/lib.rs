@@ -24,6 +24,7 @@ pub mod cpu;
 pub mod engine;
 pub mod error;
 pub mod jobs;
+pub mod metrics;
 pub mod models;
 pub mod settings;
 pub mod stage;

@@ -77,6 +77,8 @@ pub struct Settings {
     pub shutdown_grace: Duration,
     /// What is logged, in the form of `tracing_subscriber::EnvFilter`.
     pub log: String,
+    /// Whether what was said and written is logged.
+    pub log_content: bool,
     /// How log lines look.
     pub log_format: LogFormat,
     /// Models that were chosen by name: role to model id.
@@ -118,6 +120,7 @@ impl Settings {
                 "a number of seconds",
             )?),
             log: config.get("log").text.clone(),
+            log_content: number(config, "log_content", "`true` or `false`")?,
             log_format: log_format(config)?,
             models: models(config),
             remotes: remotes(config)?,

@@ -109,7 +109,7 @@ async fn the_list_is_newest_first_and_goes_on_where_it_stopped() {
         assert!(jobs.len() <= 2);
         seen.extend(jobs.iter().map(|job| job["id"].as_str().expect("an id").to_owned()));
         let Some(next) = part["next"].as_str() else { break };
-        path = format!("/api/v1/jobs?limit=2&before={next}");
+        path = format!("/api/v1/jobs?limit=2&cursor={next}");
     }
     assert_eq!(seen, ids);
 }
@@ -117,9 +117,17 @@ async fn the_list_is_newest_first_and_goes_on_where_it_stopped() {
 #[tokio::test]
 async fn a_list_is_refused_with_the_parameter_that_is_wrong() {
     let site = Site::new().await;
-    for query in
-        ["limit=0", "limit=101", "limit=-1", "limit=many", "before=yesterday", "colour=red"]
-    {
+    for query in [
+        "limit=0",
+        "limit=101",
+        "limit=-1",
+        "limit=many",
+        "cursor=yesterday",
+        "state=lost",
+        "since=yesterday",
+        "before=1",
+        "colour=red",
+    ] {
         let answer = site.get(&format!("/api/v1/jobs?{query}")).await;
         answer.error(StatusCode::BAD_REQUEST, "bad_query");
     }

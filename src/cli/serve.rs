@@ -38,6 +38,9 @@ pub struct ServeArgs {
     /// Let everybody in who can reach the address, without a token
     #[arg(long)]
     insecure_no_auth: bool,
+    /// Log what was said and written, too
+    #[arg(long)]
+    log_content: bool,
     /// Every stage a fast stub, for tests and load tests
     #[arg(long)]
     stub: bool,
@@ -78,6 +81,7 @@ async fn serve(args: &ServeArgs, settings: &Settings) -> Result<(), AppError> {
         max_queued: settings.max_queued,
         min_free_bytes: settings.min_free_bytes,
         max_attempts: settings.max_attempts,
+        log_content: settings.log_content || args.log_content,
         ..StoreOptions::default()
     };
     let store = JobStore::open(&settings.data_dir, EventHub::default(), options).await?;
@@ -207,20 +211,23 @@ fn served(args: &ServeArgs, settings: &Settings, models: &ModelStore) -> Vec<Ser
         (Task::Text, StageKind::GenerateText, "text-generation"),
     ];
     let engines = tasks.into_iter().filter_map(|(task, stage, role)| {
-        let model = match settings.remotes.get(&stage) {
-            _ if args.stub => "stub".to_owned(),
-            Some(remote) if remote.model.is_empty() => "remote".to_owned(),
-            Some(remote) => remote.model.clone(),
+        let (model, device) = match settings.remotes.get(&stage) {
+            _ if args.stub => ("stub".to_owned(), "cpu".to_owned()),
+            Some(remote) if remote.model.is_empty() => ("remote".to_owned(), "remote".to_owned()),
+            Some(remote) => (remote.model.clone(), "remote".to_owned()),
             None => {
                 let pick = settings.models.get(role).map(String::as_str);
-                models.resolve(role, pick).ok()?.model.id
+                (models.resolve(role, pick).ok()?.model.id, settings.hardware.name())
             }
         };
-        Some(Served { model, task })
+        Some(Served { model, task, device })
     });
     let voices = if args.stub { Vec::new() } else { voices(settings, models) };
-    let voices =
-        voices.into_iter().map(|voice| Served { model: voice.choice.value, task: Task::Speech });
+    let voices = voices.into_iter().map(|voice| Served {
+        model: voice.choice.value,
+        task: Task::Speech,
+        device: "cpu".to_owned(),
+    });
     engines.chain(voices).collect()
 }
 

@@ -111,6 +111,7 @@ pub fn known_keys() -> Vec<Key> {
             // ONNX Runtime tells of every allocation at `info`.
             "warn,mega_pipeline=info".to_owned()
         }),
+        Key::new("log_content", "Log what was said and written, too.", || "false".to_owned()),
         Key::new("log_format", "`human` or `json`.", || "human".to_owned()),
     ];
     keys.extend(limit_keys());

@@ -47,6 +47,9 @@ pub enum JobError {
         /// How much has to stay free.
         floor_bytes: u64,
     },
+    /// The key was used before for something else.
+    #[error("this key was used before for another recording or other options")]
+    KeyReused,
     /// The job is not in a state in which that can be done; the sentence says why.
     #[error("{0}")]
     NotNow(String),

@@ -1,7 +1,10 @@
 //! What happens to jobs, as it happens: for the live page and the event stream.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, VecDeque};
+use std::fmt;
+use std::str::FromStr;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{SystemTime, UNIX_EPOCH};
 
 use serde::Serialize;
 use tokio::sync::broadcast;
@@ -13,9 +16,36 @@ use crate::stage::StageKind;
 /// Events that a slow listener may fall behind before it misses some.
 const BACKLOG: usize = 1024;
 
+/// The place of an event in all that this process has told.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct EventId {
+    /// Which process, by the time of its start: after a restart counting begins anew.
+    epoch: u64,
+    number: u64,
+}
+
+impl fmt::Display for EventId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}-{}", self.epoch, self.number)
+    }
+}
+
+impl FromStr for EventId {
+    type Err = ();
+
+    fn from_str(text: &str) -> Result<Self, ()> {
+        let (epoch, number) = text.split_once('-').ok_or(())?;
+        let parse = |text: &str| text.parse().map_err(|_| ());
+        Ok(Self { epoch: parse(epoch)?, number: parse(number)? })
+    }
+}
+
 /// Something that happened to a job.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct JobEvent {
+    /// Its place among all events; none for one that only repeats how things stand.
+    #[serde(skip)]
+    pub id: Option<EventId>,
     /// The job.
     pub job: JobId,
     /// What happened.
@@ -64,6 +94,14 @@ pub struct LiveProgress {
     pub text: String,
 }
 
+/// What was told lately, for listeners that were away for a moment.
+#[derive(Debug)]
+struct History {
+    epoch: u64,
+    next: u64,
+    events: VecDeque<JobEvent>,
+}
+
 #[derive(Debug, Default)]
 struct Live {
     progress: HashMap<JobId, LiveProgress>,
@@ -74,12 +112,20 @@ struct Live {
 #[derive(Debug, Clone)]
 pub struct EventHub {
     sender: broadcast::Sender<JobEvent>,
+    history: Arc<Mutex<History>>,
     live: Arc<Mutex<Live>>,
 }
 
 impl Default for EventHub {
     fn default() -> Self {
-        Self { sender: broadcast::channel(BACKLOG).0, live: Arc::default() }
+        let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+        let epoch = since.as_millis() as u64;
+        let history = History { epoch, next: 0, events: VecDeque::with_capacity(BACKLOG) };
+        Self {
+            sender: broadcast::channel(BACKLOG).0,
+            history: Arc::new(Mutex::new(history)),
+            live: Arc::default(),
+        }
     }
 }
 
@@ -90,6 +136,25 @@ impl EventHub {
         self.sender.subscribe()
     }
 
+    /// What was told after `last`, and every event from now on; nothing of the past when that
+    /// is not known any more.
+    #[must_use]
+    pub fn subscribe_after(
+        &self,
+        last: EventId,
+    ) -> (Option<Vec<JobEvent>>, broadcast::Receiver<JobEvent>) {
+        let history = self.history.lock().unwrap_or_else(PoisonError::into_inner);
+        let first = history.next - history.events.len() as u64;
+        let known =
+            last.epoch == history.epoch && (first..=history.next).contains(&(last.number + 1));
+        let missed = known.then(|| {
+            let skip = (last.number + 1 - first) as usize;
+            history.events.iter().skip(skip).cloned().collect()
+        });
+        // Events are sent under the same lock, so that none falls in between.
+        (missed, self.sender.subscribe())
+    }
+
     /// How far the running stage of `job` has come.
     #[must_use]
     pub fn live(&self, job: JobId) -> Option<LiveProgress> {
@@ -98,7 +163,15 @@ impl EventHub {
 
     /// Tells all listeners. Nobody listening is fine.
     pub(super) fn send(&self, job: JobId, kind: JobEventKind) {
-        let _ = self.sender.send(JobEvent { job, kind });
+        let mut history = self.history.lock().unwrap_or_else(PoisonError::into_inner);
+        let id = Some(EventId { epoch: history.epoch, number: history.next });
+        let event = JobEvent { id, job, kind };
+        history.next += 1;
+        if history.events.len() == BACKLOG {
+            history.events.pop_front();
+        }
+        history.events.push_back(event.clone());
+        let _ = self.sender.send(event);
     }
 
     /// A stage of `job` begins; the returned flag stops it.
@@ -151,5 +224,34 @@ impl EventHub {
     fn lock(&self) -> MutexGuard<'_, Live> {
         // The maps stay consistent even if a holder panicked between two inserts.
         self.live.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn told(hub: &EventHub, last: &str) -> Option<usize> {
+        hub.subscribe_after(last.parse().ok()?).0.map(|missed| missed.len())
+    }
+
+    #[test]
+    fn a_listener_that_was_away_gets_what_it_missed_as_long_as_that_is_known() {
+        let hub = EventHub::default();
+        let mut events = hub.subscribe();
+        for _ in 0..3 {
+            hub.send(JobId::new(), JobEventKind::Deleted);
+        }
+        let first = events.try_recv().expect("an event").id.expect("its place").to_string();
+        assert_eq!(told(&hub, &first), Some(2));
+        let last = (1..3).map(|_| events.try_recv().expect("an event")).last().expect("an event");
+        assert_eq!(told(&hub, &last.id.expect("its place").to_string()), Some(0));
+        assert_eq!(told(&hub, "1-0"), None, "of another process");
+        let epoch = first.split('-').next().expect("an epoch");
+        assert_eq!(told(&hub, &format!("{epoch}-99")), None, "of the future");
+        for _ in 0..BACKLOG {
+            hub.send(JobId::new(), JobEventKind::Deleted);
+        }
+        assert_eq!(told(&hub, &first), None, "too long ago");
     }
 }

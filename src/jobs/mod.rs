@@ -22,13 +22,14 @@ mod worker;
 pub use artifact::{JobFolder, StoredArtifact};
 pub use clock::{Clock, SharedClock, SystemClock};
 pub use error::JobError;
-pub use events::{EventHub, JobEvent, JobEventKind, LiveProgress};
+pub use events::{EventHub, EventId, JobEvent, JobEventKind, LiveProgress};
 pub use janitor::Janitor;
 pub use readiness::Readiness;
 pub use recovery::Recovered;
 pub use sample::submit_sample;
 pub use store::{Claim, FreeSpace, JobStore, Retention, Run, StoreOptions};
 pub use types::{
-    ArtifactRow, Job, JobCounts, JobFailure, JobId, JobState, NewJob, RunFailure, StageRun, Version,
+    ArtifactRow, IdempotencyKey, Job, JobCounts, JobFailure, JobFilter, JobId, JobState, NewJob,
+    RunFailure, StageRun, Version,
 };
 pub use worker::{StageSet, Workers};

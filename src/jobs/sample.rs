@@ -23,6 +23,7 @@ pub async fn submit_sample(store: &JobStore, options: JobOptions) -> Result<JobI
         prompt_extension: "flac",
         prompt_ms: None,
         options,
+        idempotency: None,
     };
     store.submit(sample, &path).await
 }

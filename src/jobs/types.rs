@@ -4,13 +4,16 @@ use std::fmt;
 use std::str::FromStr;
 
 use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
 use uuid::Uuid;
 
 use super::JobError;
 use crate::stage::{ErrorCode, JobOptions, StageKind, Timing};
 
 /// A job's name: a UUIDv7, so ids sort by time and cannot be guessed.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[derive(
+    Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, ToSchema,
+)]
 #[serde(transparent)]
 pub struct JobId(Uuid);
 
@@ -45,7 +48,7 @@ impl FromStr for JobId {
 }
 
 /// How far a job, or one stage run of it, has come.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum JobState {
     /// Waiting for the worker.
@@ -113,10 +116,32 @@ pub struct NewJob {
     pub prompt_ms: Option<u64>,
     /// What the job asks for.
     pub options: JobOptions,
+    /// Makes the same recording, sent again, the same job.
+    pub idempotency: Option<IdempotencyKey>,
+}
+
+/// A client's word for one thing that it wants done, however often it asks.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct IdempotencyKey {
+    /// What the client chose.
+    pub key: String,
+    /// What it asked for: SHA-256 of the recording and the options.
+    pub fingerprint: String,
+}
+
+/// Which jobs are meant. The default is all.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct JobFilter {
+    /// Older than this one.
+    pub before: Option<JobId>,
+    /// In this state.
+    pub state: Option<JobState>,
+    /// Accepted then or later, in milliseconds since the Unix epoch.
+    pub since_ms: Option<i64>,
 }
 
 /// A job with its stage runs and artifacts, each in the order of the stages.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
 pub struct Job {
     /// The job's name.
     pub id: JobId,
@@ -196,10 +221,18 @@ pub struct JobCounts {
     pub queued: u64,
     /// A worker is on them.
     pub running: u64,
+    /// Done, with a result.
+    pub succeeded: u64,
+    /// Stopped by an error.
+    pub failed: u64,
+    /// Stopped because somebody asked for it.
+    pub canceled: u64,
+    /// Since when the job that has waited longest does so.
+    pub oldest_queued_ms: Option<i64>,
 }
 
 /// Why a job failed.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
 pub struct JobFailure {
     /// The stage that failed.
     pub stage: StageKind,
@@ -210,7 +243,7 @@ pub struct JobFailure {
 }
 
 /// One run of a job: the first, or a later one from some stage on with other options.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
 pub struct Version {
     /// From 1.
     pub version: u32,
@@ -223,7 +256,7 @@ pub struct Version {
 }
 
 /// Why the last attempt at a stage failed while another is to come.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
 pub struct RunFailure {
     /// For programs.
     pub code: ErrorCode,
@@ -232,7 +265,7 @@ pub struct RunFailure {
 }
 
 /// One stage of a job.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
 pub struct StageRun {
     /// Which stage.
     pub stage: StageKind,
@@ -255,7 +288,7 @@ pub struct StageRun {
 }
 
 /// What a stage made.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
 pub struct ArtifactRow {
     /// The stage that made it.
     pub stage: StageKind,

@@ -15,7 +15,7 @@ use super::readiness::Board;
 use super::{Claim, Job, JobError, JobFolder, JobStore, Readiness, StoredArtifact};
 use crate::engine::{Control, Progress};
 use crate::stage::{
-    Artifacts, ErrorCode, Stage, StageContext, StageError, StageKind, StageOutput, Timing,
+    Artifact, Artifacts, ErrorCode, Stage, StageContext, StageError, StageKind, StageOutput, Timing,
 };
 use crate::text::Transcript;
 
@@ -204,6 +204,9 @@ impl Work {
         match outcome {
             Ok(mut output) => {
                 output.timing.queue_ms = claim.queue_ms;
+                if self.store.logs_content() {
+                    log_content(&claim.job, run.stage, &output.artifact);
+                }
                 fault::reach(Point::StageDone).map_err(JobError::io("ending a stage"))?;
                 match folder.store(run.stage, run.version, &output.artifact) {
                     Ok(stored) => return self.succeed(claim, folder, &stored, &output.timing),
@@ -235,6 +238,7 @@ impl Work {
         })?;
         if recorded {
             log_success(&claim.job, claim.run.stage, timing);
+            self.store.metrics().stage_done(claim.run.stage, timing);
         } else if let Err(error) = self.drop_late(claim, folder, stored) {
             // It has no row, so the next start removes it.
             tracing::warn!(job = %claim.run.id, %error, "a late result could not be removed");
@@ -280,6 +284,7 @@ impl Work {
     fn fail(&self, claim: &Claim, error: &StageError) -> Result<(), JobError> {
         if error.code != ErrorCode::Canceled {
             log_failure(claim.run.stage, error);
+            self.store.metrics().stage_failed(claim.run.stage, error.code);
         }
         if error.is_retriable() && claim.attempt < self.store.max_attempts() {
             let due_ms = self.store.clock().now_ms() + back_off_ms(claim.attempt);
@@ -354,6 +359,16 @@ fn log_success(job: &Job, kind: StageKind, timing: &Timing) {
         device = timing.device,
         "stage done"
     );
+}
+
+/// Only where the configuration asks for it: these are somebody's own words.
+fn log_content(job: &Job, kind: StageKind, artifact: &Artifact) {
+    let text = match artifact {
+        Artifact::Transcript(transcript) => &transcript.text,
+        Artifact::Text(text) => text,
+        Artifact::Audio(_) => return,
+    };
+    tracing::info!(job = %job.id, stage = %kind, text, "stage content");
 }
 
 fn log_failure(kind: StageKind, error: &StageError) {

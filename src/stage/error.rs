@@ -1,12 +1,13 @@
 //! Why a stage stopped: a code for programs, a sentence for the person.
 
 use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
 
 use crate::audio::DecodeError;
 use crate::engine::EngineError;
 
 /// Machine-readable reason of a failure.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum ErrorCode {
     /// The recording holds no speech.

@@ -19,6 +19,7 @@ use std::path::PathBuf;
 use std::sync::{Arc, Mutex};
 
 use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
 
 pub use direct::{Direct, SpeechRequest};
 pub use error::{ErrorCode, StageError};
@@ -104,7 +105,7 @@ pub struct StageOutput {
 }
 
 /// What a stage run cost: one clock and one definition for all stages.
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, ToSchema)]
 pub struct Timing {
     /// From the moment the stage was due until it began.
     pub queue_ms: u64,
@@ -137,7 +138,7 @@ impl Timing {
 pub const AUTO: &str = "auto";
 
 /// What a job may choose. Unset values take the configured default.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct JobOptions {
     /// BCP 47 tag of the language that is spoken in the recording, or [`AUTO`].

@@ -1,9 +1,10 @@
 //! A transcript with the time of every segment.
 
 use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
 
 /// What was said in a recording.
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, ToSchema)]
 pub struct Transcript {
     /// BCP 47 tag of the language that was spoken, such as `en`.
     pub language: String,
@@ -14,7 +15,7 @@ pub struct Transcript {
 }
 
 /// A stretch of a [`Transcript`].
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
 pub struct Segment {
     /// Start, in milliseconds from the beginning of the recording.
     pub start_ms: u64,

@@ -5,6 +5,7 @@ use std::io::{self, Seek, Write};
 use std::path::PathBuf;
 
 use axum::body::Body;
+use axum::extract::rejection::QueryRejection;
 use axum::extract::{Path, Query, State};
 use axum::http::header;
 use axum::response::{IntoResponse, Response};
@@ -15,7 +16,7 @@ use zip::{CompressionMethod, ZipWriter};
 
 use super::api::artifacts::file_stem;
 use super::api::find_shown;
-use super::error::WebError;
+use super::error::{ErrorBody, WebError};
 use super::state::AppState;
 use super::texts;
 use crate::jobs::Job;
@@ -23,9 +24,11 @@ use crate::stage::StageKind;
 use crate::text::subtitles;
 
 /// Which version of the job is wanted.
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Deserialize, utoipa::IntoParams)]
 #[serde(deny_unknown_fields)]
+#[into_params(parameter_in = Query)]
 pub(super) struct ArchiveQuery {
+    /// The newest when it is not named.
     version: Option<u32>,
 }
 
@@ -35,12 +38,24 @@ enum Content {
     Made(String),
 }
 
-/// The file: the prompt, what the stages made so far, and `manifest.json`, the job itself.
+/// Everything of a job in one ZIP file: the prompt, what the stages made so far, and
+/// `manifest.json`, the job itself.
+#[utoipa::path(
+    get, path = "/api/v1/jobs/{id}/archive", tag = "Jobs",
+    params(("id" = String, Path, description = "The job"), ArchiveQuery),
+    responses(
+        (status = 200, description = "The file", body = Vec<u8>, content_type = "application/zip"),
+        (status = 400, description = "The query cannot be understood", body = ErrorBody),
+        (status = 404, description = "There is no such job or version", body = ErrorBody),
+        (status = 507, description = "The disk is full", body = ErrorBody),
+    )
+)]
 pub(super) async fn show(
     State(state): State<AppState>,
     Path(id): Path<String>,
-    Query(query): Query<ArchiveQuery>,
+    query: Result<Query<ArchiveQuery>, QueryRejection>,
 ) -> Result<Response, WebError> {
+    let Query(query) = query.map_err(|error| WebError::bad_query(&error))?;
     let job = find_shown(&state, &id, query.version).await?;
     // It takes as much room again as the job does.
     state.store.check_disk()?;

@@ -219,6 +219,11 @@ impl From<JobError> for WebError {
                 "queue_full",
                 format!("{max_queued} jobs are waiting already. Try again in a while."),
             ),
+            JobError::KeyReused => Self::new(
+                StatusCode::UNPROCESSABLE_ENTITY,
+                "key_reused",
+                "This Idempotency-Key was used before for another recording or other options.",
+            ),
             JobError::NotNow(why) => Self::new(StatusCode::CONFLICT, "not_now", why),
             error if error.is_disk_full() => Self::disk_full(error),
             error => Self::internal(error),

@@ -11,6 +11,7 @@ mod assets;
 mod auth;
 mod body;
 mod compressed;
+mod describe;
 mod engaged;
 mod error;
 mod guard;

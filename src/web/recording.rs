@@ -4,6 +4,7 @@
 
 use axum::body::Bytes;
 use axum::http::StatusCode;
+use sha2::{Digest, Sha256};
 use tempfile::TempPath;
 use tokio::fs::File;
 use tokio::io::AsyncWriteExt;
@@ -18,6 +19,7 @@ pub(super) struct Recording {
     path: TempPath,
     size_bytes: u64,
     limit_bytes: u64,
+    hash: Sha256,
 }
 
 /// A recording that is complete and can be decoded.
@@ -30,6 +32,10 @@ pub(super) struct Received {
     pub extension: &'static str,
     /// Length, where the container tells.
     pub duration_ms: Option<u64>,
+    /// Size.
+    pub bytes: u64,
+    /// What its content adds up to.
+    pub hash: Sha256,
 }
 
 impl Recording {
@@ -39,7 +45,13 @@ impl Recording {
         let created =
             blocking(move || tempfile::Builder::new().prefix("upload-").tempfile_in(folder));
         let (file, path) = created.await?.map_err(|error| unwritable(&error))?.into_parts();
-        Ok(Self { file: File::from_std(file), path, size_bytes: 0, limit_bytes })
+        Ok(Self {
+            file: File::from_std(file),
+            path,
+            size_bytes: 0,
+            limit_bytes,
+            hash: Sha256::new(),
+        })
     }
 
     /// Whether nothing has been written.
@@ -58,6 +70,7 @@ impl Recording {
         if self.size_bytes > self.limit_bytes {
             return Err(too_large(self.limit_bytes));
         }
+        self.hash.update(piece);
         self.file.write_all(piece).await.map_err(|error| unwritable(&error))
     }
 
@@ -72,7 +85,8 @@ impl Recording {
         .await?;
         let info = probed.map_err(|error| unusable(&error))?;
         let (media_type, extension) = media_type(info.container);
-        Ok(Received { path, media_type, extension, duration_ms: info.duration_ms })
+        let (bytes, hash) = (self.size_bytes, self.hash);
+        Ok(Received { path, media_type, extension, duration_ms: info.duration_ms, bytes, hash })
     }
 }
 

@@ -10,7 +10,9 @@ use axum::routing::{get, post};
 use tower_http::timeout::RequestBodyTimeoutLayer;
 
 use super::state::AppState;
-use super::{api, archive, assets, auth, error, guard, libretranslate, openai, page, request_id};
+use super::{
+    api, archive, assets, auth, describe, error, guard, libretranslate, openai, page, request_id,
+};
 
 /// Room for a form's other fields beside the recording.
 const FORM_OVERHEAD_BYTES: u64 = 1024 * 1024;
@@ -49,11 +51,18 @@ pub fn router(state: AppState) -> Router {
         .route("/logout", post(auth::sign_out))
         .route("/healthz", get(api::health::alive))
         .route("/readyz", get(api::health::ready))
+        .route("/metrics", get(api::watch::metrics))
+        .route("/api", get(describe::show))
+        .route("/api/openapi.json", get(describe::description))
+        .route("/api/v1/info", get(api::watch::info))
+        .route("/api/v1/jobs.csv", get(api::export::csv))
+        .route("/api/v1/jobs.json", get(api::export::json))
         .route("/api/v1/events", get(api::events::of_all))
         .nest("/api/v1/jobs", jobs)
         .nest("/v1", openai::routes(largest_body))
         .merge(libretranslate::routes())
         .fallback(error::no_such_path)
+        .layer(middleware::from_fn_with_state(state.clone(), api::watch::count))
         .layer(RequestBodyTimeoutLayer::new(config.patience))
         .layer(middleware::from_fn(error::explain_method))
         .layer(middleware::from_fn(error::write_pages))

@@ -51,7 +51,13 @@ pub(super) fn respond(
 
 fn encode(message: &Message) -> Event {
     match message {
-        Message::Event(event) => named(name_of(&event.kind), event),
+        Message::Event(event) => {
+            let told = named(name_of(&event.kind), event);
+            match event.id {
+                Some(id) => told.id(id.to_string()),
+                None => told,
+            }
+        }
         Message::Resync => named("resync", &serde_json::json!({ "event": "resync" })),
     }
 }
@@ -82,7 +88,7 @@ mod tests {
     async fn a_listener_that_falls_behind_is_told_to_read_anew() {
         let (sender, receiver) = broadcast::channel(2);
         for _ in 0..5 {
-            let event = JobEvent { job: JobId::new(), kind: JobEventKind::Deleted };
+            let event = JobEvent { id: None, job: JobId::new(), kind: JobEventKind::Deleted };
             sender.send(event).expect("the receiver is there");
         }
         drop(sender);

@@ -79,6 +79,8 @@ pub struct Served {
     pub model: String,
     /// What it does.
     pub task: Task,
+    /// `cpu`, `cuda:0` or `remote`.
+    pub device: String,
 }
 
 /// A voice that a job may choose.

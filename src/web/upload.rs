@@ -9,13 +9,17 @@ use axum::extract::multipart::{Field, MultipartError};
 use axum::extract::{FromRequest, Multipart, Query, Request};
 use axum::http::{HeaderMap, StatusCode, Uri, header};
 use futures::StreamExt;
+use sha2::Digest;
 use tower_http::timeout::TimeoutError;
 
 use super::error::WebError;
 use super::options::{self, FIELDS, Wanted};
 use super::recording::{Recording, too_large};
 use super::state::AppState;
-use crate::jobs::{JobId, NewJob};
+use crate::jobs::{IdempotencyKey, JobId, NewJob};
+
+/// The longest idempotency key.
+const MAX_KEY: usize = 255;
 
 /// The longest text field of a form.
 const MAX_FIELD_BYTES: usize = 64 * 1024;
@@ -32,6 +36,7 @@ pub(super) async fn accept(state: &AppState, request: Request) -> Result<JobId, 
     // Nobody should send a long recording only to be refused.
     state.store.check_room().await?;
     let limit = state.config.max_upload_bytes;
+    let key = idempotency_key(request.headers())?;
     let wanted = from_query(request.uri())?;
     let mut upload =
         Upload { recording: Recording::create(&state.store, limit).await?, name: None, wanted };
@@ -44,14 +49,31 @@ pub(super) async fn accept(state: &AppState, request: Request) -> Result<JobId, 
     let Upload { recording, name, wanted } = upload;
     let options = options::choose(&state.config, wanted)?;
     let recording = recording.finish().await?;
+    state.store.metrics().uploaded(recording.bytes);
+    let idempotency = key.map(|key| {
+        // Options are written in one order, so that the same are the same text.
+        let options = serde_json::to_vec(&options).unwrap_or_default();
+        let fingerprint = format!("{:x}", recording.hash.clone().chain_update(options).finalize());
+        IdempotencyKey { key, fingerprint }
+    });
     let new = NewJob {
         prompt_name: name,
         prompt_type: recording.media_type.to_owned(),
         prompt_extension: recording.extension,
         prompt_ms: recording.duration_ms,
         options,
+        idempotency,
     };
     Ok(state.store.submit(new, &recording.path).await?)
+}
+
+/// The client's word for this upload, so that it may send it twice without harm.
+fn idempotency_key(headers: &HeaderMap) -> Result<Option<String>, WebError> {
+    let Some(value) = headers.get("idempotency-key") else { return Ok(None) };
+    let key = value.to_str().ok().map(str::trim).filter(|key| (1..=MAX_KEY).contains(&key.len()));
+    let message = format!("Idempotency-Key must be 1 to {MAX_KEY} characters of ASCII.");
+    let refusal = || WebError::bad_request("bad_key", message).param("Idempotency-Key");
+    key.map(|key| Some(key.to_owned())).ok_or_else(refusal)
 }
 
 fn from_query(uri: &Uri) -> Result<Wanted, WebError> {

@@ -78,6 +78,7 @@ pub async fn try_submit(store: &JobStore) -> Result<JobId, JobError> {
         prompt_extension: "wav",
         prompt_ms: Some(1000),
         options: JobOptions::default(),
+        idempotency: None,
     };
     store.submit(new, &upload).await
 }

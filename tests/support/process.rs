@@ -40,11 +40,16 @@ impl Server {
 
     /// Starts `program`, which may die before it listens.
     pub fn try_start(mut program: Command, arguments: &[&str]) -> Self {
+        program.stderr(Stdio::inherit());
+        Self::logged(program, arguments)
+    }
+
+    /// Starts `program`, whose log goes where it was told.
+    pub fn logged(mut program: Command, arguments: &[&str]) -> Self {
         let mut child = program
             .args(["serve", "--listen", "127.0.0.1:0"])
             .args(arguments)
             .stdout(Stdio::piped())
-            .stderr(Stdio::inherit())
             .spawn()
             .expect("the program starts");
         let mut line = String::new();

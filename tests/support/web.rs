@@ -212,8 +212,12 @@ fn config() -> WebConfig {
             .map(|id| OfferedVoice { language: id[..2].to_owned(), choice: choice(id, id) })
             .to_vec(),
         served: vec![
-            Served { model: "stub-ear".to_owned(), task: Task::Transcription },
-            Served { model: "stub".to_owned(), task: Task::Text },
+            Served {
+                model: "stub-ear".to_owned(),
+                task: Task::Transcription,
+                device: "cpu".to_owned(),
+            },
+            Served { model: "stub".to_owned(), task: Task::Text, device: "cpu".to_owned() },
         ],
         access: Access::default(),
         patience: PATIENCE,

@@ -32,6 +32,7 @@ pub use retention::Retention;
 
 use super::clock::{SharedClock, SystemClock};
 use super::{EventHub, JobError, JobFolder, JobId};
+use crate::metrics::Metrics;
 use crate::stage::StageKind;
 use writer::Writer;
 
@@ -47,6 +48,8 @@ pub struct StoreOptions {
     pub min_free_bytes: u64,
     /// How often a stage is started before a failure that could pass counts as final.
     pub max_attempts: u32,
+    /// Whether what was said and written is logged.
+    pub log_content: bool,
     /// What time it is.
     pub clock: SharedClock,
     /// How much disk is free.
@@ -59,6 +62,7 @@ impl Default for StoreOptions {
             max_queued: 100,
             min_free_bytes: 500_000_000,
             max_attempts: 3,
+            log_content: false,
             clock: Arc::new(SystemClock),
             free_space: |folder| fs4::available_space(folder),
         }
@@ -76,6 +80,7 @@ struct Inner {
     jobs_dir: PathBuf,
     incoming_dir: PathBuf,
     events: EventHub,
+    metrics: Metrics,
     options: StoreOptions,
     /// Told whenever a stage may have become due or room was made.
     due: Notify,
@@ -122,6 +127,7 @@ impl JobStore {
             jobs_dir,
             incoming_dir,
             events,
+            metrics: Metrics::default(),
             options,
             due: Notify::new(),
             _lock: lock,
@@ -132,6 +138,18 @@ impl JobStore {
     #[must_use]
     pub fn events(&self) -> &EventHub {
         &self.0.events
+    }
+
+    /// What is counted.
+    #[must_use]
+    pub fn metrics(&self) -> &Metrics {
+        &self.0.metrics
+    }
+
+    /// Whether what was said and written is logged.
+    #[must_use]
+    pub fn logs_content(&self) -> bool {
+        self.0.options.log_content
     }
 
     /// What time it is.

@@ -3,7 +3,7 @@
 use sqlx::sqlite::SqliteRow;
 use sqlx::{Row, query};
 
-use super::super::{ArtifactRow, Job, JobCounts, JobError, JobId};
+use super::super::{ArtifactRow, Job, JobCounts, JobError, JobFilter, JobId, JobState};
 use super::rows;
 use super::{JobStore, Run};
 
@@ -45,11 +45,24 @@ impl JobStore {
     /// # Errors
     /// When the table fails.
     pub async fn list(&self, before: Option<JobId>, limit: u32) -> Result<Vec<Job>, JobError> {
-        let rows = query(rows::select_job!("WHERE id < ? ORDER BY id DESC LIMIT ?"))
-            .bind(before_or_all(before))
-            .bind(limit)
-            .fetch_all(&self.0.readers)
-            .await?;
+        self.list_where(&JobFilter { before, ..JobFilter::default() }, limit).await
+    }
+
+    /// Up to `limit` jobs that `filter` means, newest first, each in its newest version.
+    ///
+    /// # Errors
+    /// When the table fails.
+    pub async fn list_where(&self, filter: &JobFilter, limit: u32) -> Result<Vec<Job>, JobError> {
+        let rows = query(rows::select_job!(
+            "WHERE id < ?1 AND (?3 IS NULL OR state = ?3) AND (?4 IS NULL OR created_ms >= ?4) \
+             ORDER BY id DESC LIMIT ?2"
+        ))
+        .bind(before_or_all(filter.before))
+        .bind(limit)
+        .bind(filter.state.map(JobState::as_str))
+        .bind(filter.since_ms)
+        .fetch_all(&self.0.readers)
+        .await?;
         rows.iter().map(newest).collect()
     }
 
@@ -90,11 +103,23 @@ impl JobStore {
     pub async fn counts(&self) -> Result<JobCounts, JobError> {
         let row = query(
             "SELECT count(*), count(*) FILTER (WHERE state = 'queued'), \
-             count(*) FILTER (WHERE state = 'running') FROM jobs",
+             count(*) FILTER (WHERE state = 'running'), \
+             count(*) FILTER (WHERE state = 'succeeded'), \
+             count(*) FILTER (WHERE state = 'failed'), \
+             count(*) FILTER (WHERE state = 'canceled'), \
+             (SELECT min(due_ms) FROM stage_runs WHERE state = 'queued') FROM jobs",
         )
         .fetch_one(&self.0.readers)
         .await?;
-        Ok(JobCounts { all: row.try_get(0)?, queued: row.try_get(1)?, running: row.try_get(2)? })
+        Ok(JobCounts {
+            all: row.try_get(0)?,
+            queued: row.try_get(1)?,
+            running: row.try_get(2)?,
+            succeeded: row.try_get(3)?,
+            failed: row.try_get(4)?,
+            canceled: row.try_get(5)?,
+            oldest_queued_ms: row.try_get(6)?,
+        })
     }
 
     /// Every artifact of a job, in whatever version it was made.

@@ -11,6 +11,7 @@ pub(super) fn migrator() -> Migrator {
         (1, "jobs", include_str!("../../../migrations/0001_jobs.sql")),
         (2, "versions", include_str!("../../../migrations/0002_versions.sql")),
         (3, "search", include_str!("../../../migrations/0003_search.sql")),
+        (4, "idempotency", include_str!("../../../migrations/0004_idempotency.sql")),
     ];
     let migrations = migrations.map(|(version, name, sql)| {
         let sql = SqlStr::from_static(sql);

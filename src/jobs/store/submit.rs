@@ -8,14 +8,16 @@ use sqlx::{Row, query};
 
 use super::super::artifact::sync_dir;
 use super::super::fault::{self, Point};
-use super::super::{JobError, JobEventKind, JobFolder, JobId, JobState, NewJob};
+use super::super::{IdempotencyKey, JobError, JobEventKind, JobFolder, JobId, JobState, NewJob};
+use super::rows;
 use super::writer::Operation;
 use super::{JobStore, Run, blocking, make_due, make_private_dir, remove_folder};
 use crate::stage::StageKind;
 
 impl JobStore {
     /// Accepts a job. `prompt` is a complete file in [`JobStore::incoming_dir`]; it is
-    /// synced and moved. When this returns, the job survives a crash.
+    /// synced and moved. When this returns, the job survives a crash. What was accepted before
+    /// under the same key is not accepted again; its job is returned.
     ///
     /// # Errors
     /// When too many jobs wait, or the disk or the table fails; the job is then not accepted.
@@ -28,7 +30,7 @@ impl JobStore {
             let (prompt, folder, file) = (prompt.to_owned(), self.folder(id), prompt_file.clone());
             blocking(move || move_in(&prompt, &folder, &file)).await
         };
-        let accepted = match stored {
+        let submitted = match stored {
             Ok(prompt_bytes) => {
                 let max_queued = self.0.options.max_queued;
                 let submit =
@@ -37,11 +39,15 @@ impl JobStore {
             }
             Err(error) => Err(error),
         };
-        if let Err(error) = accepted {
+        let known = match submitted {
+            Ok(known) if known == id => None,
+            other => Some(other),
+        };
+        if let Some(known) = known {
             let folder = self.folder(id);
             // A folder that stays behind has no row and is removed at the next start.
             let _ = blocking(move || remove_folder(&folder)).await;
-            return Err(error);
+            return known;
         }
         fault::reach(Point::Accepted).map_err(JobError::io("accepting"))?;
         self.0.events.send(id, JobEventKind::Job { state: JobState::Queued });
@@ -82,9 +88,15 @@ struct Submit {
 }
 
 impl Operation for Submit {
-    type Output = Result<(), JobError>;
+    /// The new job, or the one that was accepted before under the same key.
+    type Output = Result<JobId, JobError>;
 
     async fn apply(&self, table: &mut SqliteConnection) -> Result<Self::Output, JobError> {
+        if let Some(key) = &self.new.idempotency
+            && let Some(known) = known(table, key).await?
+        {
+            return Ok(known);
+        }
         if let Err(full) = room(table, self.max_queued).await? {
             return Ok(Err(full));
         }
@@ -105,9 +117,33 @@ impl Operation for Submit {
         let first = Run { id: *id, version: 1, stage: StageKind::ALL[0] };
         insert_version(table, first, &new.options, *now).await?;
         make_due(table, first, *now).await?;
+        if let Some(IdempotencyKey { key, fingerprint }) = &new.idempotency {
+            query("INSERT INTO idempotency_keys (key, job_id, fingerprint) VALUES (?, ?, ?)")
+                .bind(key)
+                .bind(id.to_string())
+                .bind(fingerprint)
+                .execute(table)
+                .await?;
+        }
         fault::reach(Point::JobInserted).map_err(JobError::io("accepting"))?;
-        Ok(Ok(()))
+        Ok(Ok(*id))
     }
+}
+
+/// The job that was accepted under this key, if there is one; a refusal if it is another's.
+async fn known(
+    table: &mut SqliteConnection,
+    key: &IdempotencyKey,
+) -> Result<Option<Result<JobId, JobError>>, JobError> {
+    let found = query("SELECT job_id, fingerprint FROM idempotency_keys WHERE key = ?")
+        .bind(&key.key)
+        .fetch_optional(table)
+        .await?;
+    let Some(row) = found else { return Ok(None) };
+    if row.try_get::<String, _>(1)? != key.fingerprint {
+        return Ok(Some(Err(JobError::KeyReused)));
+    }
+    Ok(Some(Ok(rows::id(&row)?)))
 }
 
 /// Records a version that runs from `first.stage` on.

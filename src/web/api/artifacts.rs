@@ -11,8 +11,9 @@ use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use serde::Deserialize;
 use tower_http::services::ServeFile;
+use utoipa::ToSchema;
 
-use super::super::error::WebError;
+use super::super::error::{ErrorBody, WebError};
 use super::super::state::AppState;
 use super::super::{compressed, texts};
 use super::{find_shown, sentence};
@@ -22,9 +23,11 @@ use crate::stage::StageKind;
 use crate::text::{Transcript, subtitles};
 
 /// How the artifact is wanted.
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Deserialize, utoipa::IntoParams)]
 #[serde(deny_unknown_fields)]
+#[into_params(parameter_in = Query)]
 pub(in crate::web) struct ArtifactQuery {
+    /// `json`, `srt` or `vtt` for a transcript, `wav`, `mp3` or `opus` for speech.
     format: Option<Format>,
     /// The version of the job; the newest when it is not named.
     version: Option<u32>,
@@ -33,7 +36,7 @@ pub(in crate::web) struct ArtifactQuery {
 }
 
 /// What can be asked for; which stage has what, [`choose`] says.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, ToSchema)]
 #[serde(rename_all = "snake_case")]
 enum Format {
     Json,
@@ -61,7 +64,27 @@ enum Content<'a> {
     Compressed(&'a ArtifactRow, Compression),
 }
 
-/// Gives the file; 404 while the stage has not made it.
+/// What a stage made, or the recording (`prompt`). Byte ranges are honoured.
+#[utoipa::path(
+    get, path = "/api/v1/jobs/{id}/artifacts/{stage}", tag = "Jobs",
+    params(
+        ("id" = String, Path, description = "The job"),
+        ("stage" = String, Path, description = "Name of the stage, or `prompt`"),
+        ArtifactQuery,
+    ),
+    responses(
+        (status = 200, description = "The file", content(
+            (String = "text/plain"), (Transcript = "application/json"), (String = "text/vtt"),
+            (String = "application/x-subrip"), (Vec<u8> = "audio/*"),
+        )),
+        (status = 206, description = "A part of the file", content((Vec<u8> = "audio/*"), (String = "text/plain"))),
+        (status = 304, description = "The client has it already"),
+        (status = 400, description = "The query cannot be understood", body = ErrorBody),
+        (status = 404, description = "There is no such job, version or artifact", body = ErrorBody),
+        (status = 416, description = "There is no such part"),
+        (status = 507, description = "The disk is full", body = ErrorBody),
+    )
+)]
 pub(in crate::web) async fn show(
     State(state): State<AppState>,
     Path((id, name)): Path<(String, String)>,

@@ -4,9 +4,11 @@
 
 pub(super) mod artifacts;
 pub(super) mod events;
+pub(super) mod export;
 pub(super) mod health;
 pub(super) mod jobs;
 pub(super) mod versions;
+pub(super) mod watch;
 
 use axum::http::StatusCode;
 

@@ -21,9 +21,9 @@ use super::error::PageError;
 const LENGTHS: [u32; 4] = [60, 160, 400, 1600];
 
 /// A page. It depends on the language that the browser asks for, and on what just happened.
-type Page = ([(HeaderName, &'static str); 2], Html<String>);
+pub(super) type Page = ([(HeaderName, &'static str); 2], Html<String>);
 
-fn page(template: &impl Template) -> Result<Page, PageError> {
+pub(super) fn page(template: &impl Template) -> Result<Page, PageError> {
     let headers = [(header::VARY, "Accept-Language"), (header::CACHE_CONTROL, "no-cache")];
     Ok((headers, Html(template.render()?)))
 }
