@@ -148,6 +148,10 @@ async fn what_the_text_model_cannot_do_is_refused_and_not_passed_over() {
         refused("response_format", json!({ "type": "json_object" })),
         refused("temperature", json!(2.5)),
         refused("top_p", json!(0)),
+        refused(
+            "messages",
+            json!([{ "role": "user", "content": [{ "type": "image", "text": "x" }] }]),
+        ),
         refused("max_tokens", json!(0)),
         refused("max_tokens", json!(100_000)),
         refused("stop", json!(["a", "b", "c", "d", "e"])),

@@ -16,11 +16,24 @@ use tokio::sync::broadcast;
 use tokio_stream::wrappers::BroadcastStream;
 use tokio_stream::wrappers::errors::BroadcastStreamRecvError;
 use tokio_util::sync::CancellationToken;
+use utoipa::ToSchema;
 
 use crate::jobs::{JobEvent, JobEventKind};
 
 /// Proxies close connections that stay silent for longer than this or so.
 const KEEP_ALIVE: Duration = Duration::from_secs(15);
+
+/// One event of a stream.
+#[derive(ToSchema)]
+#[allow(dead_code, reason = "describes the streams")]
+pub(super) struct ServerSentEvent {
+    /// JSON, or `[DONE]` at the end of an answer in OpenAI's manner.
+    data: String,
+    /// Its name, where it has one.
+    event: Option<String>,
+    /// Its place, where the stream can be resumed.
+    id: Option<String>,
+}
 
 /// What goes to a client.
 pub(super) enum Message {

@@ -7,7 +7,7 @@ use futures::stream::{self, Stream};
 use futures::{StreamExt, future};
 
 use super::super::error::{ErrorBody, WebError};
-use super::super::sse::{self, Message};
+use super::super::sse::{self, Message, ServerSentEvent};
 use super::super::state::AppState;
 use super::find_job;
 use crate::engine::Progress;
@@ -20,7 +20,7 @@ use crate::jobs::{EventId, JobEvent, JobEventKind, JobId, LiveProgress};
 #[utoipa::path(
     get, path = "/api/v1/events", tag = "Jobs",
     params(("Last-Event-ID" = Option<String>, Header, description = "The last event that came")),
-    responses((status = 200, description = "Server-sent events", body = String, content_type = "text/event-stream"))
+    responses((status = 200, description = "Server-sent events", body = ServerSentEvent, content_type = "text/event-stream"))
 )]
 pub(in crate::web) async fn of_all(State(state): State<AppState>, headers: HeaderMap) -> Response {
     let events = state.store.events();
@@ -46,7 +46,7 @@ pub(in crate::web) async fn of_all(State(state): State<AppState>, headers: Heade
         ("Last-Event-ID" = Option<String>, Header, description = "The last event that came"),
     ),
     responses(
-        (status = 200, description = "Server-sent events", body = String, content_type = "text/event-stream"),
+        (status = 200, description = "Server-sent events", body = ServerSentEvent, content_type = "text/event-stream"),
         (status = 404, description = "There is no such job", body = ErrorBody),
     )
 )]

@@ -10,6 +10,7 @@ use utoipa::ToSchema;
 use super::super::body::JsonBody;
 use super::super::engaged;
 use super::super::error::{ErrorBody, WebError};
+use super::super::sse::ServerSentEvent;
 use super::super::state::{AppState, Task};
 use super::{event, new_id, now_s, respond};
 use crate::engine::{ChatMessage, Finish, GenerateOptions, Generation, Role};
@@ -113,9 +114,12 @@ enum Content {
 
 /// A part of what is said; only texts are served.
 #[derive(Debug, Deserialize, ToSchema)]
-#[serde(tag = "type", rename_all = "snake_case")]
-enum Part {
-    Text { text: String },
+struct Part {
+    /// Only `text`.
+    #[serde(rename = "type")]
+    #[schema(pattern = "^text$")]
+    kind: String,
+    text: String,
 }
 
 /// One or several stop strings.
@@ -193,7 +197,7 @@ const fn reason(finish: Finish) -> &'static str {
     post, path = "/v1/chat/completions", tag = "OpenAI-compatible", request_body = ChatRequest,
     responses(
         (status = 200, description = "The answer", content(
-            (Completion = "application/json"), (String = "text/event-stream"),
+            (Completion = "application/json"), (ServerSentEvent = "text/event-stream"),
         )),
         (status = 400, description = "The request cannot be understood, or is too long", body = ErrorBody),
         (status = 413, description = "The request is too large", body = ErrorBody),
@@ -303,8 +307,13 @@ fn messages(request: &ChatRequest) -> Result<Vec<ChatMessage>, WebError> {
     let turns = request.messages.iter().map(|message| {
         let content = match &message.content {
             Content::Text(text) => text.clone(),
-            Content::Parts(parts) => {
-                parts.iter().map(|Part::Text { text }| text.as_str()).collect()
+            Content::Parts(parts) if parts.iter().all(|part| part.kind == "text") => {
+                parts.iter().map(|part| part.text.as_str()).collect()
+            }
+            Content::Parts(_) => {
+                let message = "Only parts of the type text are served.";
+                let refusal = WebError::unprocessable("not_served", message);
+                return Err(refusal.param("messages"));
             }
         };
         let role = match message.role {
@@ -312,9 +321,9 @@ fn messages(request: &ChatRequest) -> Result<Vec<ChatMessage>, WebError> {
             Speaker::User => Role::User,
             Speaker::Assistant => Role::Assistant,
         };
-        ChatMessage { role, content }
+        Ok(ChatMessage { role, content })
     });
-    Ok(turns.collect())
+    turns.collect()
 }
 
 fn options(state: &AppState, request: &ChatRequest) -> Result<GenerateOptions, WebError> {
@@ -351,7 +360,8 @@ fn options(state: &AppState, request: &ChatRequest) -> Result<GenerateOptions, W
         seed: request.seed.map_or(defaults.seed, i64::cast_unsigned),
         stop,
     };
-    if !(1..=MAX_TOKENS as usize).contains(&options.max_tokens) {
+    let lengths = [request.max_tokens, request.max_completion_tokens];
+    if lengths.into_iter().flatten().any(|length| !(1..=MAX_TOKENS).contains(&length)) {
         return refuse("max_tokens", "must be from 1 to 8192");
     }
     if !(0.0..=2.0).contains(&options.temperature) {

@@ -13,6 +13,7 @@ use utoipa::ToSchema;
 use super::super::engaged;
 use super::super::error::{ErrorBody, WebError};
 use super::super::recording::{Received, Recording};
+use super::super::sse::ServerSentEvent;
 use super::super::state::AppState;
 use super::super::upload::{bad_form, broken_off, read_text};
 use super::{event, respond};
@@ -105,7 +106,7 @@ struct Wanted {
         (status = 200, description = "The transcript", content(
             (VerboseTranscription = "application/json"), (String = "text/plain"),
             (String = "text/vtt"), (String = "application/x-subrip"),
-            (String = "text/event-stream"),
+            (ServerSentEvent = "text/event-stream"),
         )),
         (status = 400, description = "The form cannot be understood", body = ErrorBody),
         (status = 408, description = "The upload stood still for too long", body = ErrorBody),
