@@ -234,7 +234,11 @@ async fn texts_are_translated_one_or_several_as_json_or_as_a_form() {
     let answer = site.post_form("/translate", "q=Hi.&source=auto&target=pt&format=text").await;
     assert_eq!(answer.json(), json!({ "translatedText": "[pt] Hi." }));
 
+    let pivot = with(with(body.clone(), "source", "fr"), "target", "pt");
+    assert_eq!(site.post_json("/translate", &pivot).await.status, StatusCode::OK);
+
     for (name, value, status, code) in [
+        ("source", "pt", StatusCode::UNPROCESSABLE_ENTITY, "not_offered"),
         ("source", "de", StatusCode::UNPROCESSABLE_ENTITY, "not_offered"),
         ("target", "de", StatusCode::UNPROCESSABLE_ENTITY, "not_offered"),
         ("format", "html", StatusCode::UNPROCESSABLE_ENTITY, "not_served"),
@@ -246,6 +250,8 @@ async fn texts_are_translated_one_or_several_as_json_or_as_a_form() {
     site.post_form("/translate", "q=Hi.").await.error(StatusCode::BAD_REQUEST, "bad_form");
     let languages = site.get("/languages").await.json();
     assert_eq!(languages[0], json!({ "code": "en", "name": "English", "targets": ["fr", "pt"] }));
+    assert_eq!(languages[1], json!({ "code": "fr", "name": "French", "targets": ["en", "pt"] }));
+    assert_eq!(languages[2]["targets"], json!([]));
 }
 
 /// Engines that do nothing until they are stopped, and tell of both.
@@ -292,7 +298,7 @@ impl Direct for Endless {
         Err(StageError::canceled())
     }
 
-    fn translate(&self, _: &str, _: &str, _: &Control<'_>) -> Result<String, StageError> {
+    fn translate(&self, _: &str, _: &str, _: &str, _: &Control<'_>) -> Result<String, StageError> {
         Err(StageError::canceled())
     }
 }

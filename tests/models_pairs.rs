@@ -7,7 +7,10 @@ use std::sync::Arc;
 
 use fixture::server::{Served, Server};
 use fixture::{bytes, failure, sha256};
+use mega_pipeline::config::Config;
 use mega_pipeline::models::{ModelStore, PullOptions, Silent, Want, find_pair, pull};
+use mega_pipeline::settings::Settings;
+use mega_pipeline::stage;
 
 /// A service like Mozilla's Remote Settings with one model from English to German, whose network
 /// is told to have the hash `network_hash`, and one from German to English.
@@ -37,13 +40,13 @@ async fn remote_settings(network_hash: &str) -> (Server, Vec<(&'static str, Vec<
     };
     let mut records = vec![
         serde_json::json!({ "name": "of another shape" }),
-        record("model", &files[0].1, &packed[0].1, ["de", "en"], "3.0"),
         // Older, newer than the engine knows, and without its other files.
         record("model", &[0; 9], &packed[0].1, ["en", "de"], "2.0"),
         record("model", &[0; 9], &packed[0].1, ["en", "de"], "4.0"),
         record("model", &[0; 9], &packed[0].1, ["en", "de"], "3.1"),
     ];
     for ((kind, content), (_, packed)) in files.iter().zip(&packed) {
+        records.push(record(kind, content, packed, ["de", "en"], "3.0"));
         records.push(record(kind, content, packed, ["en", "de"], "3.0"));
     }
     let list = serde_json::json!({ "data": records }).to_string();
@@ -83,6 +86,22 @@ async fn a_pair_of_languages_is_found_pulled_and_remembered() {
 }
 
 #[tokio::test]
+async fn a_pair_to_english_is_a_model_beside_the_one_from_english() {
+    let (server, _) = remote_settings(&sha256(&bytes(5_000))).await;
+    let root = tempfile::tempdir().unwrap();
+    for (pair, role) in [("en-de", "translation-en-de"), ("de-en", "translation-de-en")] {
+        assert_eq!(find_pair(root.path(), &server.url("/v1"), pair).await.unwrap(), role);
+        let store = ModelStore::open(root.path()).unwrap();
+        let wants = [Want::parse(store.manifest(), role).unwrap()];
+        pull(&store, &wants, &PullOptions::default(), Arc::new(Silent)).await.unwrap();
+    }
+    let store = ModelStore::open(root.path()).unwrap();
+    let settings = Settings::new(&Config::defaults()).unwrap();
+    let offered = stage::translations(&store, &settings);
+    assert_eq!(offered, [("de", "en"), ("en", "de")]);
+}
+
+#[tokio::test]
 async fn a_network_that_is_not_the_one_announced_is_not_used() {
     let (server, _) = remote_settings(&"0".repeat(64)).await;
     let root = tempfile::tempdir().unwrap();
@@ -98,7 +117,12 @@ async fn a_network_that_is_not_the_one_announced_is_not_used() {
 async fn a_pair_that_cannot_be_had_is_told_with_those_that_can() {
     let (server, _) = remote_settings("").await;
     let root = tempfile::tempdir().unwrap();
-    for (pair, reason) in [("en-xx", "there are en-de"), ("de-en", "does not begin with `en-`")] {
+    for (pair, reason) in [
+        ("en-xx", "there are de-en, en-de"),
+        ("de-fr", "not a pair from or to English"),
+        ("en-en", "not a pair from or to English"),
+        ("nonsense", "not a pair from or to English"),
+    ] {
         let error = find_pair(root.path(), &server.url("/v1"), pair).await.unwrap_err();
         assert!(error.to_string().contains(reason), "{error}");
     }

@@ -176,6 +176,7 @@ fn offer(args: &ServeArgs, settings: &Settings, models: &ModelStore) -> WebConfi
         defaults: settings.defaults.clone(),
         spoken: spoken(args, settings, models),
         targets,
+        translations: translations(args, settings, models),
         rough,
         templates,
         voices: if args.stub { Vec::new() } else { voices(settings, models) },
@@ -202,6 +203,20 @@ fn spoken(args: &ServeArgs, settings: &Settings, models: &ModelStore) -> Vec<Cho
             title: language.english_name.to_owned(),
         }))
         .collect()
+}
+
+/// Pairs of languages that texts without a job are translated between.
+fn translations(
+    args: &ServeArgs,
+    settings: &Settings,
+    models: &ModelStore,
+) -> Vec<(String, String)> {
+    let pairs = if args.stub {
+        vec![("en", "fr"), ("en", "pt")]
+    } else {
+        stage::translations(models, settings)
+    };
+    pairs.into_iter().map(|(from, to)| (from.to_owned(), to.to_owned())).collect()
 }
 
 /// What does the work of requests without a job.

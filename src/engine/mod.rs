@@ -14,6 +14,7 @@ pub mod marian;
 pub mod onnx;
 pub mod phonemes;
 pub mod piper;
+pub mod pivot;
 pub mod remote;
 mod spm;
 pub mod text_model;

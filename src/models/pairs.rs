@@ -26,6 +26,9 @@ const COLLECTION: &str = "buckets/main/collections/translations-models-v2/record
 /// The newest generation of models that the engine reads.
 const NEWEST_MAJOR: u64 = 3;
 
+/// What one side of every published pair is.
+const ENGLISH: &str = "en";
+
 /// A list longer than this is not one.
 const MAX_LIST_BYTES: usize = 16 * 1024 * 1024;
 
@@ -41,10 +44,13 @@ pub(super) struct Pairs {
     pair: Vec<Pair>,
 }
 
-/// A translation model from English.
+/// A translation model from or to English.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(super) struct Pair {
+    /// Language tag.
+    #[serde(default = "english")]
+    from: String,
     /// Language tag.
     to: String,
     /// Such as `base-memory`.
@@ -107,40 +113,49 @@ impl Pairs {
 
     fn remember(models: &Path, found: Pair) -> Result<(), ModelsError> {
         let mut pairs = Self::read(models)?;
-        pairs.pair.retain(|pair| pair.to != found.to);
+        pairs.pair.retain(|pair| (&pair.from, &pair.to) != (&found.from, &found.to));
         pairs.pair.push(found);
-        pairs.pair.sort_by(|one, other| one.to.cmp(&other.to));
+        pairs.pair.sort_by(|one, other| (&one.from, &one.to).cmp(&(&other.from, &other.to)));
         toml_file::write(&file_in(models), HEADER, &pairs)
     }
 }
 
-/// Finds the model for a pair such as `en-de` and remembers it in the folder `models`. Returns
-/// the role that it serves.
+fn english() -> String {
+    ENGLISH.to_owned()
+}
+
+/// Finds the model for a pair such as `en-de` or `de-en` and remembers it in the folder `models`.
+/// Returns the role that it serves.
 ///
 /// # Errors
-/// When the pair is not one from English, is not published, or the service cannot be reached.
+/// When the pair is not one from or to English, is not published, or the service cannot be
+/// reached.
 pub async fn find_pair(models: &Path, service: &str, pair: &str) -> Result<String, ModelsError> {
-    let target = pair.strip_prefix("en-").ok_or_else(|| {
-        ModelsError::Pair(format!("`{pair}` does not begin with `en-`: texts are English here"))
+    let languages =
+        pair.split_once('-').filter(|(from, to)| (*from == ENGLISH) != (*to == ENGLISH));
+    let (from, to) = languages.ok_or_else(|| {
+        ModelsError::Pair(format!(
+            "`{pair}` is not a pair from or to English, such as en-de; other pairs go through \
+             English and need two"
+        ))
     })?;
     let http = Http::new()?;
     let records = list(&http, service).await?;
-    let Some(found) = best(&records, target) else {
-        let offered: BTreeSet<&str> = records
+    let Some(found) = best(&records, from, to) else {
+        let offered: BTreeSet<String> = records
             .iter()
-            .filter(|record| record.source_language == "en")
-            .map(|record| record.target_language.as_str())
+            .map(|record| format!("{}-{}", record.source_language, record.target_language))
             .collect();
-        let offered = offered.into_iter().collect::<Vec<_>>().join(", en-");
+        let offered = offered.into_iter().collect::<Vec<_>>().join(", ");
         return Err(ModelsError::Pair(format!(
-            "there is no model for `{pair}`; there are en-{offered}"
+            "there is no model for `{pair}`; there are {offered}"
         )));
     };
     let base = attachments(&http, service).await?;
-    let pair = describe(target, &found, &base);
+    let pair = describe(from, to, &found, &base);
     std::fs::create_dir_all(models).map_err(ModelsError::io(models))?;
     Pairs::remember(models, pair)?;
-    Ok(role_name(target))
+    Ok(role_name(from, to))
 }
 
 async fn list(http: &Http, service: &str) -> Result<Vec<Record>, ModelsError> {
@@ -161,11 +176,11 @@ async fn attachments(http: &Http, service: &str) -> Result<String, ModelsError> 
     })
 }
 
-/// The files of the newest complete model from English to `target`, the network first.
-fn best<'a>(records: &'a [Record], target: &str) -> Option<Vec<&'a Record>> {
+/// The files of the newest complete model for a pair, the network first.
+fn best<'a>(records: &'a [Record], from: &str, to: &str) -> Option<Vec<&'a Record>> {
     let of_pair: Vec<&Record> = records
         .iter()
-        .filter(|record| record.source_language == "en" && record.target_language == target)
+        .filter(|record| record.source_language == from && record.target_language == to)
         .collect();
     let mut networks: Vec<&Record> =
         of_pair.iter().copied().filter(|record| record.file_type == "model").collect();
@@ -187,7 +202,7 @@ fn best<'a>(records: &'a [Record], target: &str) -> Option<Vec<&'a Record>> {
     })
 }
 
-fn describe(target: &str, records: &[&Record], base: &str) -> Pair {
+fn describe(from: &str, to: &str, records: &[&Record], base: &str) -> Pair {
     let file = records
         .iter()
         .map(|record| PairFile {
@@ -201,7 +216,8 @@ fn describe(target: &str, records: &[&Record], base: &str) -> Pair {
         .collect();
     let first = records.first();
     Pair {
-        to: target.to_owned(),
+        from: from.to_owned(),
+        to: to.to_owned(),
         architecture: first.map_or_else(String::new, |it| it.architecture.clone()),
         version: first.map_or_else(String::new, |it| it.version.clone()),
         file,
@@ -211,9 +227,12 @@ fn describe(target: &str, records: &[&Record], base: &str) -> Pair {
 impl Pair {
     /// The model as the catalogue would have it, and the role that it serves.
     fn entry(self) -> (Model, Role) {
-        let name = language::language(&self.to)
-            .map_or_else(|| self.to.clone(), |language| language.english_name.to_owned());
-        let id = format!("firefox-en-{}", self.to);
+        let name = |tag: &String| {
+            language::language(tag)
+                .map_or_else(|| tag.clone(), |language| language.english_name.to_owned())
+        };
+        let (source, target) = (name(&self.from), name(&self.to));
+        let id = format!("firefox-{}-{}", self.from, self.to);
         let files = self.file.into_iter().map(|file| FileSpec {
             name: file.name,
             platforms: Vec::new(),
@@ -229,30 +248,32 @@ impl Pair {
         });
         let model = Model {
             id: id.clone(),
-            title: format!("Firefox Translations English to {name}, {}", self.architecture),
+            title: format!("Firefox Translations {source} to {target}, {}", self.architecture),
             kind: Kind::Firefox,
-            languages: vec!["en".to_owned(), self.to.clone()],
+            languages: vec![self.from.clone(), self.to.clone()],
             licence: "MPL-2.0".to_owned(),
             note: format!("version {}, pulled by name", self.version),
             requires: Vec::new(),
             files: files.collect(),
         };
         let candidate = |model: &str, why: &str| Candidate { model: model.into(), why: why.into() };
+        let mut candidates = vec![candidate(&id, "good quality at 2,000 words a second")];
+        if self.from == ENGLISH {
+            candidates
+                .push(candidate(LLM, "the text model translates: slow, and errs on rarer words"));
+        }
         let role = Role {
-            name: role_name(&self.to),
-            title: format!("translates English to {name}"),
+            name: role_name(&self.from, &self.to),
+            title: format!("translates {source} to {target}"),
             default: false,
-            candidates: vec![
-                candidate(&id, "good quality at 2,000 words a second"),
-                candidate(LLM, "the text model translates: slow, and errs on rarer words"),
-            ],
+            candidates,
         };
         (model, role)
     }
 }
 
-fn role_name(target: &str) -> String {
-    format!("translation-en-{target}")
+fn role_name(from: &str, to: &str) -> String {
+    format!("translation-{from}-{to}")
 }
 
 fn file_in(models: &Path) -> PathBuf {

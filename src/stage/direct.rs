@@ -61,13 +61,14 @@ pub trait Direct: Send + Sync {
         on_sound: &mut dyn FnMut(&Audio) -> Result<(), StageError>,
     ) -> Result<(), StageError>;
 
-    /// Translates an English text to `target`, a BCP 47 tag.
+    /// Translates a text from `source` to `target`, BCP 47 tags.
     ///
     /// # Errors
     /// As the stage `translate_text`.
     fn translate(
         &self,
         text: &str,
+        source: &str,
         target: &str,
         control: &Control<'_>,
     ) -> Result<String, StageError>;
@@ -129,10 +130,11 @@ impl Direct for Engaged {
     fn translate(
         &self,
         text: &str,
+        source: &str,
         target: &str,
         control: &Control<'_>,
     ) -> Result<String, StageError> {
-        let translator = lock(&self.engines)?.translator(target)?;
-        Ok(translate_text::translate(&translator, text, control)?.0)
+        let translator = lock(&self.engines)?.translator(source, target)?;
+        Ok(translate_text::translate(&translator, text, source, control)?.0)
     }
 }

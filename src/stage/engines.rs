@@ -12,6 +12,7 @@ use crate::engine::kokoro::{Kokoro, KokoroModel};
 use crate::engine::llm::{Llm, LlmTranslator};
 use crate::engine::marian::Marian;
 use crate::engine::piper::Piper;
+use crate::engine::pivot::Pivot;
 use crate::engine::remote::{
     RemoteOptions, RemoteTextModel, RemoteTranscriber, RemoteTranslator, RemoteVoice,
 };
@@ -33,6 +34,9 @@ pub type SharedEngines = Shared<Engines>;
 
 /// What is recorded as the device of work that another server does.
 const REMOTE: &str = "remote";
+
+/// What translations go through that no model does at once.
+const ENGLISH: &str = "en";
 
 /// ONNX Runtime is its CPU build.
 const CPU: &str = "cpu";
@@ -77,8 +81,8 @@ pub struct Engines {
     hardware: Hardware,
     transcriber: Option<Loaded<dyn Transcriber>>,
     text_model: Option<Loaded<dyn TextModel>>,
-    /// By target language.
-    translators: BTreeMap<String, Loaded<dyn Translator>>,
+    /// By source and target language.
+    translators: BTreeMap<(String, String), Loaded<dyn Translator>>,
     /// By language and by the voice that was picked, if one was.
     voices: BTreeMap<(String, String), Loaded<dyn Voice>>,
     /// Kokoro's network by model id; its voices share it.
@@ -149,32 +153,44 @@ impl Engines {
         Ok(self.text_model.insert(loaded).once())
     }
 
-    /// A translator from English to `target`, a BCP 47 tag.
+    /// A translator from `source` to `target`, BCP 47 tags.
     ///
     /// # Errors
-    /// When no engine serves that language, no model is installed, or it does not load.
-    pub fn translator(&mut self, target: &str) -> Result<Loaded<dyn Translator>, StageError> {
-        if let Some(loaded) = self.translators.get(target) {
+    /// When no engine serves that pair, no model is installed, or it does not load.
+    pub fn translator(
+        &mut self,
+        source: &str,
+        target: &str,
+    ) -> Result<Loaded<dyn Translator>, StageError> {
+        let key = (source.to_owned(), target.to_owned());
+        if let Some(loaded) = self.translators.get(&key) {
             return Ok(loaded.again());
         }
         let began = Instant::now();
         let loaded = if let Some(remote) = self.remotes.get(&StageKind::TranslateText) {
-            let engine = shared(RemoteTranslator::new(remote.clone(), "en", target)?);
+            let engine = shared(RemoteTranslator::new(remote.clone(), source, target)?);
             Loaded::since(began, engine as Shared<dyn Translator>, &remote.model, REMOTE)
+        } else if source == ENGLISH || target == ENGLISH {
+            self.local_translator(source, target, began)?
         } else {
-            self.local_translator(target, began)?
+            let (first, second) =
+                (self.translator(source, ENGLISH)?, self.translator(ENGLISH, target)?);
+            let engine = shared(Pivot::new(first.engine, second.engine));
+            let models = format!("{} and {}", first.model, second.model);
+            Loaded::since(began, engine as _, &models, &second.device)
         };
-        Ok(self.translators.entry(target.to_owned()).insert_entry(loaded).get().once())
+        Ok(self.translators.entry(key).insert_entry(loaded).get().once())
     }
 
     fn local_translator(
         &mut self,
+        source: &str,
         target: &str,
         began: Instant,
     ) -> Result<Loaded<dyn Translator>, StageError> {
-        let found = match self.resolve_language("translation-en-", target) {
+        let found = match self.resolve_language(&format!("translation-{source}-"), target) {
             // A text model elsewhere translates where nothing here does.
-            Err(_) if self.remotes.contains_key(&StageKind::GenerateText) => {
+            Err(_) if source == ENGLISH && self.remotes.contains_key(&StageKind::GenerateText) => {
                 return self.text_translator(target, began);
             }
             found => found?,

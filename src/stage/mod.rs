@@ -24,7 +24,7 @@ use utoipa::ToSchema;
 pub use direct::{Direct, SpeechRequest};
 pub use error::{ErrorCode, StageError};
 pub use kind::StageKind;
-pub use offer::{is_rough, targets, understands_many};
+pub use offer::{is_rough, targets, translations, understands_many};
 pub use voices::{VoiceInfo, voices};
 
 use crate::audio::{Audio, DecodeLimits};

@@ -37,6 +37,23 @@ pub fn targets(store: &ModelStore, settings: &Settings) -> Vec<&'static language
         .collect()
 }
 
+/// Pairs of languages that texts without a job can be translated between: from English to all
+/// that a model is there for, to English where one is, and through English between the others.
+#[must_use]
+pub fn translations(store: &ModelStore, settings: &Settings) -> Vec<(&'static str, &'static str)> {
+    let installed = |from: &str, to: &str| {
+        let text_model = from == "en" && settings.remotes.contains_key(&StageKind::GenerateText);
+        settings.remotes.contains_key(&StageKind::TranslateText)
+            || text_model
+            || is_installed(store, &settings.models, &format!("translation-{from}-{to}"))
+    };
+    let tags = || language::LANGUAGES.iter().map(|language| language.tag);
+    let sources: Vec<&str> = tags().filter(|&tag| tag == "en" || installed(tag, "en")).collect();
+    let targets: Vec<&str> = tags().filter(|&tag| tag == "en" || installed("en", tag)).collect();
+    let pairs = sources.iter().flat_map(|&from| targets.iter().map(move |&to| (from, to)));
+    pairs.filter(|(from, to)| from != to).collect()
+}
+
 /// Whether texts in a language are translated by the text model, which errs more often than a
 /// translation model.
 #[must_use]

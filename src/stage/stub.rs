@@ -102,6 +102,7 @@ impl Direct for StubDirect {
     fn translate(
         &self,
         text: &str,
+        _source: &str,
         target: &str,
         control: &Control<'_>,
     ) -> Result<String, StageError> {

@@ -29,7 +29,7 @@ impl Stage for TranslateText {
     }
 
     fn load(&mut self) -> Result<(), StageError> {
-        lock(&self.engines)?.translator(&self.default_target).map(|_| ())
+        lock(&self.engines)?.translator("en", &self.default_target).map(|_| ())
     }
 
     fn run(
@@ -40,9 +40,9 @@ impl Stage for TranslateText {
         let text = inputs.text.as_deref().ok_or_else(|| {
             StageError::internal("There is no text to translate.", "input missing")
         })?;
-        let translator = lock(&self.engines)?.translator(&ctx.options.target)?;
+        let translator = lock(&self.engines)?.translator("en", &ctx.options.target)?;
         let started = Instant::now();
-        let (translation, sentences) = translate(&translator, text, &ctx.control)?;
+        let (translation, sentences) = translate(&translator, text, "en", &ctx.control)?;
         let timing = Timing {
             load_ms: translator.load_ms,
             run_ms: elapsed_ms(started),
@@ -56,16 +56,18 @@ impl Stage for TranslateText {
     }
 }
 
-/// Translates an English text; gives it with the same paragraphs, and the number of sentences.
+/// Translates a text in the language `source`; gives it with the same paragraphs, and the number
+/// of sentences.
 ///
 /// # Errors
 /// When the translator fails or the work is canceled.
 pub(super) fn translate(
     translator: &Loaded<dyn Translator>,
     text: &str,
+    source: &str,
     control: &Control<'_>,
 ) -> Result<(String, usize), StageError> {
-    let paragraphs = sentences::paragraphs(text, "en");
+    let paragraphs = sentences::paragraphs(text, source);
     // One flat list, so that an engine sees sentences in context and in batches.
     let flat: Vec<String> = paragraphs.iter().flatten().cloned().collect();
     let mut translated = lock(&translator.engine)?.translate(&flat, control)?.into_iter();

@@ -1,6 +1,8 @@
 //! `/translate` and `/languages`: the part of LibreTranslate's interface that the translators can
 //! serve, for clients that speak it already.
 
+use std::collections::BTreeSet;
+
 use axum::extract::{DefaultBodyLimit, Form, FromRequest, Request, State};
 use axum::http::{StatusCode, header};
 use axum::routing::{get, post};
@@ -12,14 +14,14 @@ use super::auth::{self, Visitor};
 use super::body::JsonBody;
 use super::engaged;
 use super::error::{ErrorBody, WebError};
-use super::options::names;
 use super::state::AppState;
+use crate::text::language;
 
 /// A text is not larger than this.
 const MAX_BODY_BYTES: usize = 1024 * 1024;
 
-/// What pipelines translate from.
-const SOURCE: &str = "en";
+/// What a text is taken for whose language is not named.
+const DEFAULT_SOURCE: &str = "en";
 
 /// The two addresses.
 pub(super) fn routes() -> Router<AppState> {
@@ -34,9 +36,9 @@ pub(super) fn routes() -> Router<AppState> {
 pub(super) struct TranslateBody {
     /// One text, or several.
     q: Texts,
-    /// `en`, or `auto`, which is taken for English.
+    /// A language that `/languages` names, or `auto`, which is taken for English.
     source: String,
-    /// One of the targets that `/languages` names.
+    /// One of the source's targets.
     target: String,
     /// Only `text` is served.
     #[serde(default)]
@@ -84,18 +86,21 @@ pub(super) struct LanguageEntry {
     responses((status = 200, description = "The languages", body = Vec<LanguageEntry>))
 )]
 pub(super) async fn languages(State(state): State<AppState>) -> Json<Vec<LanguageEntry>> {
-    let targets: Vec<String> =
-        state.config.targets.iter().map(|choice| choice.value.clone()).collect();
-    let english = LanguageEntry { code: SOURCE.to_owned(), name: "English".to_owned(), targets };
-    let others = state.config.targets.iter().map(|choice| LanguageEntry {
-        code: choice.value.clone(),
-        name: choice.title.clone(),
-        targets: Vec::new(),
-    });
-    Json(std::iter::once(english).chain(others).collect())
+    let pairs = &state.config.translations;
+    let mut tags: Vec<&String> = pairs.iter().flat_map(|(from, to)| [from, to]).collect();
+    // English first, as the source of nearly everything.
+    tags.sort_by_key(|tag| (*tag != DEFAULT_SOURCE, *tag));
+    tags.dedup();
+    let entry = |tag: &String| LanguageEntry {
+        code: tag.clone(),
+        name: language::language(tag)
+            .map_or_else(|| tag.clone(), |language| language.english_name.to_owned()),
+        targets: pairs.iter().filter(|(from, _)| from == tag).map(|(_, to)| to.clone()).collect(),
+    };
+    Json(tags.into_iter().map(entry).collect())
 }
 
-/// Translates an English text, sentence by sentence; paragraphs stay.
+/// Translates a text sentence by sentence; paragraphs stay.
 #[utoipa::path(
     post, path = "/translate", tag = "LibreTranslate-compatible",
     request_body(content(
@@ -117,15 +122,23 @@ pub(super) async fn translate(
     Either(body): Either,
 ) -> Result<Json<Translation>, WebError> {
     auth::check_body(&state, &visitor, body.api_key.as_deref()).await?;
-    if !matches!(body.source.as_str(), SOURCE | "auto") {
-        let message = format!("Only English (`{SOURCE}`) is translated here.");
+    let source = match body.source.as_str() {
+        "auto" => DEFAULT_SOURCE.to_owned(),
+        _ => body.source,
+    };
+    let target = body.target;
+    let pairs = &state.config.translations;
+    if !pairs.iter().any(|(from, _)| *from == source) {
+        let sources: BTreeSet<&str> = pairs.iter().map(|(from, _)| from.as_str()).collect();
+        let sources = sources.into_iter().collect::<Vec<_>>().join(", ");
+        let message = format!("Nothing is translated from `{source}` here, only from {sources}.");
         return Err(WebError::unprocessable("not_offered", message).param("source"));
     }
-    let target = body.target;
-    if !state.config.targets.iter().any(|choice| choice.value == target) {
+    if !pairs.iter().any(|(from, to)| *from == source && *to == target) {
+        let targets = pairs.iter().filter(|(from, _)| *from == source);
+        let targets = targets.map(|(_, to)| to.as_str()).collect::<Vec<_>>().join(", ");
         let message = format!(
-            "There is no translation to `{target}` here. Choose one of: {}.",
-            names(&state.config.targets)
+            "There is no translation from `{source}` to `{target}` here. Choose one of: {targets}."
         );
         return Err(WebError::unprocessable("not_offered", message).param("target"));
     }
@@ -139,7 +152,9 @@ pub(super) async fn translate(
     };
     state.config.check_text_length("q", &texts.concat())?;
     let translated: Vec<String> = engaged::run(&state, move |desk| {
-        texts.iter().map(|text| desk.engines.translate(text, &target, &desk.control)).collect()
+        let translate =
+            |text: &String| desk.engines.translate(text, &source, &target, &desk.control);
+        texts.iter().map(translate).collect()
     })
     .await?;
     let translated =

@@ -205,6 +205,7 @@ mod tests {
             defaults: JobOptions { max_tokens: 99, ..JobOptions::default() },
             spoken: vec![choice("en", "English")],
             targets: vec![choice("fr", "French"), choice("pt", "Portuguese")],
+            translations: Vec::new(),
             rough: Vec::new(),
             templates: vec![choice("continue", "Continue the thought")],
             max_upload_bytes: 1,

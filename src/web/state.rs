@@ -39,6 +39,8 @@ pub struct WebConfig {
     pub spoken: Vec<Choice>,
     /// Languages that can be translated to and spoken.
     pub targets: Vec<Choice>,
+    /// Pairs of tags that texts without a job are translated between.
+    pub translations: Vec<(String, String)>,
     /// Tags of those that the text model translates, with slips.
     pub rough: Vec<String>,
     /// Prompt templates.

@@ -204,6 +204,9 @@ fn config() -> WebConfig {
     WebConfig {
         defaults: JobOptions::default(),
         spoken: vec![choice("auto", "found out"), choice("en", "English"), choice("fr", "French")],
+        translations: [("en", "fr"), ("en", "pt"), ("fr", "en"), ("fr", "pt")]
+            .map(|(from, to)| (from.to_owned(), to.to_owned()))
+            .to_vec(),
         rough: vec!["fr".to_owned()],
         targets: vec![choice("fr", "French"), choice("pt", "Portuguese")],
         templates: vec![choice("continue", "Continue the thought"), choice("free", "Free")],
