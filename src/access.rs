@@ -11,6 +11,9 @@ use subtle::ConstantTimeEq;
 /// A shorter token could be guessed.
 const MIN_SECRET_CHARS: usize = 16;
 
+/// A longer name is no name but a part of a secret.
+const MAX_NAME_CHARS: usize = 32;
+
 /// What the server asks of its clients. The default asks nothing and is for this machine alone.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Access {
@@ -102,10 +105,11 @@ pub fn parse_tokens(text: &str) -> Result<Vec<ApiToken>, String> {
         if entry.is_empty() {
             continue;
         }
-        let (name, secret) = match entry.split_once('=') {
-            Some((name, secret)) if !name.trim().is_empty() => (name.trim(), secret.trim()),
-            _ => ("default", entry),
-        };
+        // A secret may hold `=` too: Base64 ends with it.
+        let named = entry.split_once('=').map(|(name, secret)| (name.trim(), secret.trim()));
+        let named =
+            named.filter(|(name, secret)| is_name(name) && !secret.trim_matches('=').is_empty());
+        let (name, secret) = named.unwrap_or(("default", entry));
         if secret.chars().count() < MIN_SECRET_CHARS {
             return Err(format!("the token `{name}` has fewer than {MIN_SECRET_CHARS} characters"));
         }
@@ -115,6 +119,11 @@ pub fn parse_tokens(text: &str) -> Result<Vec<ApiToken>, String> {
         tokens.push(ApiToken { name: name.to_owned(), secret: secret.to_owned() });
     }
     Ok(tokens)
+}
+
+fn is_name(text: &str) -> bool {
+    let fits = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.');
+    (1..=MAX_NAME_CHARS).contains(&text.len()) && text.chars().all(fits)
 }
 
 /// As [`parse_tokens`], from a file.
@@ -163,6 +172,17 @@ mod tests {
             assert!(!error.contains("secret") && !error.contains("0123"), "{error}");
         }
         assert_eq!(parse_tokens(" ,\n").unwrap(), []);
+    }
+
+    #[test]
+    fn a_secret_in_base64_is_a_secret_and_not_a_name() {
+        let secret = "bWVnYSBwaXBlbGluZSBzZWNyZXQ/dG9rZW4h+A==";
+        for (text, name) in [(secret.to_owned(), "default"), (format!("ann={secret}"), "ann")] {
+            let access = Access { tokens: parse_tokens(&text).unwrap(), ..Access::default() };
+            assert_eq!(access.by_secret(secret).unwrap().name, name);
+        }
+        let short = parse_tokens("c2hvcnQ=").unwrap_err();
+        assert!(!short.contains("c2hvcnQ"), "{short}");
     }
 
     #[test]

@@ -13,8 +13,8 @@
 //! knows of jobs; nothing in `jobs` knows of HTTP.
 //!
 //! Threads: Tokio serves HTTP and the database. Inference runs on a worker's
-//! own OS thread, which owns its engines, so the page stays quick while a
-//! model computes.
+//! own OS thread, or on one of Tokio's for blocking work where a request has
+//! no job, so the page stays quick while a model computes.
 
 pub mod access;
 pub mod audio;

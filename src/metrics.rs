@@ -29,7 +29,7 @@ struct Failure {
 
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct Request {
-    method: String,
+    method: &'static str,
     route: String,
     status: u16,
 }
@@ -196,7 +196,10 @@ impl Metrics {
 
     /// A request was answered; `route` is the pattern and not the path, of which there are many.
     pub fn answered(&self, method: &str, route: &str, status: u16, took: Duration) {
-        let (method, route) = (method.to_owned(), route.to_owned());
+        // Clients may make up methods, and every one would be kept for ever.
+        let known = ["GET", "HEAD", "POST", "DELETE", "OPTIONS", "PUT", "PATCH"];
+        let method = known.into_iter().find(|known| *known == method).unwrap_or("other");
+        let route = route.to_owned();
         self.answers.get_or_create(&Route { route: route.clone() }).observe(took.as_secs_f64());
         self.requests.get_or_create(&Request { method, route, status }).inc();
     }
@@ -243,6 +246,7 @@ mod tests {
         metrics.stage_done(StageKind::SynthesisAudio, &timing);
         metrics.stage_failed(StageKind::GenerateText, ErrorCode::OutOfMemory);
         metrics.answered("GET", "/jobs/{id}", 200, Duration::from_millis(3));
+        metrics.answered("XYZZY", "other", 405, Duration::ZERO);
         metrics.uploaded(10);
         let now = Now { jobs: vec![("queued", 4)], resident_bytes: 9, ..Now::default() };
         let text = metrics.render(&now);
@@ -252,6 +256,7 @@ mod tests {
             "mega_pipeline_stage_tokens_total{stage=\"synthesis_audio\"} 7",
             "mega_pipeline_stage_failures_total{stage=\"generate_text\",code=\"out_of_memory\"} 1",
             "mega_pipeline_http_requests_total{method=\"GET\",route=\"/jobs/{id}\",status=\"200\"} 1",
+            "mega_pipeline_http_requests_total{method=\"other\",route=\"other\",status=\"405\"} 1",
             "mega_pipeline_uploaded_bytes_total 10",
             "mega_pipeline_jobs{state=\"queued\"} 4",
             "mega_pipeline_resident_bytes 9",

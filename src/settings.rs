@@ -194,10 +194,10 @@ fn defaults(config: &Config) -> Result<JobOptions, ConfigError> {
         language: spoken(config)?,
         target: config.get("target").text.clone(),
         template: config.get("template").text.clone(),
-        max_tokens: within(config, "max_tokens", 1, 32_768)?,
-        temperature: within(config, "temperature", 0.0, 5.0)?,
-        top_p: within(config, "top_p", 0.0, 1.0)?,
-        repeat_penalty: within(config, "repeat_penalty", 0.1, 10.0)?,
+        max_tokens: within(config, "max_tokens", 1, 8192)?,
+        temperature: within(config, "temperature", 0.0, 2.0)?,
+        top_p: within(config, "top_p", 0.01, 1.0)?,
+        repeat_penalty: within(config, "repeat_penalty", 1.0, 2.0)?,
         seed: number(config, "seed", "a number")?,
         ..JobOptions::default()
     };
@@ -362,7 +362,7 @@ mod tests {
         for (key, text, expected) in [
             ("listen", "nonsense", "host:port"),
             ("threads", "many", "from 0 to 1024"),
-            ("temperature", "-1", "from 0 to 5"),
+            ("temperature", "-1", "from 0 to 2"),
             ("offline", "perhaps", "`true` or `false`"),
             ("template", "poem", "continue"),
             ("language", "klingon", "`auto`"),

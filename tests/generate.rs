@@ -4,13 +4,13 @@
 
 mod support;
 
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
 
 use mega_pipeline::engine::llm::{Llm, LlmTranslator};
 use mega_pipeline::engine::{
     Cancel, ChatMessage, Control, EngineError, Finish, GenerateOptions, Generation, Hardware,
-    Progress, Translator,
+    Progress, Translator, shared,
 };
 use mega_pipeline::text::{language, prose, templates};
 
@@ -233,8 +233,7 @@ fn the_default_model_writes_what_llama_cpp_writes_and_serves_every_task() {
     assert!(text.ends_with(['.', '!', '?']), "{text}");
     assert!(!text.contains(['#', '*', '`', '\n', '{']), "{text}");
 
-    let mut translator =
-        LlmTranslator::new(Arc::new(Mutex::new(llm)), language::language("fr").expect("French"));
+    let mut translator = LlmTranslator::new(shared(llm), language::language("fr").expect("French"));
     let english: Vec<String> =
         CONTAINERS.split_inclusive(". ").map(|sentence| sentence.trim().to_owned()).collect();
     let reports = Mutex::new(Vec::new());

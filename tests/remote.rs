@@ -42,7 +42,7 @@ fn pointed(dir: &Path, address: &str, stages: &[StageKind]) -> Settings {
         set(format!("stages.{stage}.engine"), engine);
         set(format!("stages.{stage}.base_url"), &format!("http://me:secret@{address}{path}"));
         set(format!("stages.{stage}.model"), "theirs");
-        set(format!("stages.{stage}.timeout_s"), "1");
+        set(format!("stages.{stage}.timeout_s"), "30");
     }
     Settings::new(&config).expect("good settings")
 }
@@ -140,8 +140,19 @@ async fn serve(
 }
 
 async fn generate(address: &str, cancel: Cancel) -> (Result<StageOutput, StageError>, String) {
+    generate_within(address, cancel, 30).await
+}
+
+async fn generate_within(
+    address: &str,
+    cancel: Cancel,
+    seconds: u64,
+) -> (Result<StageOutput, StageError>, String) {
     let dir = tempfile::tempdir().expect("a temporary folder");
-    let settings = pointed(dir.path(), address, &[StageKind::GenerateText]);
+    let mut settings = pointed(dir.path(), address, &[StageKind::GenerateText]);
+    for remote in settings.remotes.values_mut() {
+        remote.timeout = Duration::from_secs(seconds);
+    }
     let inputs = inputs(dir.path());
     let work = move || run(&settings, StageKind::GenerateText, &inputs, &cancel);
     tokio::task::spawn_blocking(work).await.expect("no panic")
@@ -176,7 +187,7 @@ async fn a_server_that_is_down_is_named_and_the_job_may_try_again() {
 async fn a_server_that_never_answers_or_stops_in_the_middle_is_given_up() {
     let silent = tokio::net::TcpListener::bind("127.0.0.1:0").await.expect("a port");
     let address = silent.local_addr().expect("an address").to_string();
-    let (result, _) = generate(&address, Cancel::default()).await;
+    let (result, _) = generate_within(&address, Cancel::default(), 1).await;
     assert_failure(result, ErrorCode::RemoteUnreachable, &address);
 
     let address = serve(|_, _| {
@@ -187,7 +198,7 @@ async fn a_server_that_never_answers_or_stops_in_the_middle_is_given_up() {
         ([(header::CONTENT_TYPE, "text/event-stream")], body).into_response()
     })
     .await;
-    let (result, told) = generate(&address, Cancel::default()).await;
+    let (result, told) = generate_within(&address, Cancel::default(), 1).await;
     assert_failure(result, ErrorCode::RemoteUnreachable, &address);
     assert_eq!(told, "Well.");
 }

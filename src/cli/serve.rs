@@ -75,6 +75,11 @@ async fn serve(args: &ServeArgs, settings: &Settings) -> Result<(), AppError> {
     let address = listener
         .local_addr()
         .map_err(|source| AppError::Listen { address: settings.listen, source })?;
+    // A certificate that is none should not cost a job one of its attempts.
+    let tls = match certificate(settings)? {
+        Some(certificate) => Some(certificate.load().await?),
+        None => None,
+    };
     let models = ModelStore::open(&settings.models_dir)?;
     let (stages, direct) = stages(args, settings, &models);
     let options = StoreOptions {
@@ -97,10 +102,6 @@ async fn serve(args: &ServeArgs, settings: &Settings) -> Result<(), AppError> {
     tokio::spawn(verify_history(store.clone()));
     let offer = offer(args, settings, &models);
     let state = AppState::new(store, workers.readiness(), direct, offer);
-    let tls = match certificate(settings)? {
-        Some(certificate) => Some(certificate.load().await?),
-        None => None,
-    };
     let scheme = if tls.is_some() { "https" } else { "http" };
     println!("Mega Pipeline is at {scheme}://{address}/ (stop with Ctrl-C)");
     web::serve(listener, tls, state, interrupted())
@@ -237,19 +238,31 @@ fn served(args: &ServeArgs, settings: &Settings, models: &ModelStore) -> Vec<Ser
         };
         Some(Served { model, task, device })
     });
+    let speaking = [StageKind::SynthesisAudioEn, StageKind::SynthesisAudio]
+        .into_iter()
+        .filter_map(|stage| settings.remotes.get(&stage))
+        .map(|remote| Served {
+            model: remote.model.clone(),
+            task: Task::Speech,
+            device: "remote".to_owned(),
+        });
     let voices = if args.stub { Vec::new() } else { voices(settings, models) };
     let voices = voices.into_iter().map(|voice| Served {
         model: voice.choice.value,
         task: Task::Speech,
         device: "cpu".to_owned(),
     });
-    engines.chain(voices).collect()
+    engines.chain(speaking).chain(voices).collect()
 }
 
 fn voices(settings: &Settings, models: &ModelStore) -> Vec<OfferedVoice> {
     stage::voices(models, &settings.models)
         .into_iter()
-        .filter(|voice| voice.installed)
+        // A server that speaks has voices of its own.
+        .filter(|voice| {
+            voice.installed
+                && !settings.remotes.contains_key(&StageKind::speaks(voice.language.tag))
+        })
         .map(|voice| OfferedVoice {
             language: voice.language.tag.to_owned(),
             choice: Choice { value: voice.id(), title: voice.title() },

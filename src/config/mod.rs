@@ -196,7 +196,9 @@ impl Config {
     /// What may be shown of a value.
     #[must_use]
     pub fn shown<'a>(key: &Key, value: &'a Value) -> &'a str {
-        if key.secret && !value.text.is_empty() { "(set, not shown)" } else { &value.text }
+        // An address may hold a password.
+        let secret = key.secret || key.name.ends_with(".base_url") && value.text.contains('@');
+        if secret && !value.text.is_empty() { "(set, not shown)" } else { &value.text }
     }
 
     /// Every key with its effective value and its documentation, sorted by name.

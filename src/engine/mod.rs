@@ -16,6 +16,7 @@ pub mod phonemes;
 pub mod piper;
 pub mod pivot;
 pub mod remote;
+pub mod shared;
 mod spm;
 pub mod text_model;
 pub mod transcriber;
@@ -26,6 +27,7 @@ pub mod whisper;
 
 pub use control::{Cancel, Control, Progress};
 pub use error::EngineError;
+pub use shared::{Shared, end_turn, shared, turn};
 pub use text_model::{ChatMessage, Finish, GenerateOptions, Generation, Role, TextModel};
 pub use transcriber::Transcriber;
 pub use translator::Translator;

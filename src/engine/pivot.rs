@@ -2,20 +2,18 @@
 //!
 //! Used by `stage::engines` for pairs that no model translates at once.
 
-use std::sync::{Arc, Mutex, PoisonError};
-
-use super::{Control, EngineError, Progress, Translator};
+use super::{Control, EngineError, Progress, Shared, Translator, turn};
 
 /// Two translators, one after the other. Others may use each of them too.
 pub struct Pivot {
-    first: Arc<Mutex<dyn Translator>>,
-    second: Arc<Mutex<dyn Translator>>,
+    first: Shared<dyn Translator>,
+    second: Shared<dyn Translator>,
 }
 
 impl Pivot {
     /// `first` translates to the language that `second` translates from.
     #[must_use]
-    pub fn new(first: Arc<Mutex<dyn Translator>>, second: Arc<Mutex<dyn Translator>>) -> Self {
+    pub fn new(first: Shared<dyn Translator>, second: Shared<dyn Translator>) -> Self {
         Self { first, second }
     }
 }
@@ -35,12 +33,10 @@ impl Translator for Pivot {
                 }
             }
         };
-        let run = |translator: &Mutex<dyn Translator>, sentences: &[String], half: usize| {
+        let run = |translator: &Shared<dyn Translator>, sentences: &[String], half: usize| {
             let progress = step(half);
             let within = Control { cancel: control.cancel, progress: &progress };
-            // A translator begins every text anew, so a fault in another one leaves nothing.
-            let mut translator = translator.lock().unwrap_or_else(PoisonError::into_inner);
-            translator.translate(sentences, &within)
+            turn(translator, control.cancel)?.translate(sentences, &within)
         };
         let between = run(&self.first, sentences, 0)?;
         run(&self.second, &between, 1)
@@ -49,8 +45,10 @@ impl Translator for Pivot {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::Mutex;
+
     use super::*;
-    use crate::engine::Cancel;
+    use crate::engine::{Cancel, shared};
 
     struct Adding(&'static str);
 
@@ -68,8 +66,7 @@ mod tests {
 
     #[test]
     fn a_sentence_goes_through_both_and_each_is_half_of_the_way() {
-        let first = Arc::new(Mutex::new(Adding(">en")));
-        let mut pivot = Pivot::new(first, Arc::new(Mutex::new(Adding(">es"))));
+        let mut pivot = Pivot::new(shared(Adding(">en")), shared(Adding(">es")));
         let told = Mutex::new(Vec::new());
         let progress = |news| told.lock().unwrap().push(news);
         let control = Control { cancel: &Cancel::default(), progress: &progress };

@@ -146,7 +146,7 @@ impl EventHub {
         let history = self.history.lock().unwrap_or_else(PoisonError::into_inner);
         let first = history.next - history.events.len() as u64;
         let known =
-            last.epoch == history.epoch && (first..=history.next).contains(&(last.number + 1));
+            last.epoch == history.epoch && last.number < history.next && last.number + 1 >= first;
         let missed = known.then(|| {
             let skip = (last.number + 1 - first) as usize;
             history.events.iter().skip(skip).cloned().collect()
@@ -249,6 +249,7 @@ mod tests {
         assert_eq!(told(&hub, "1-0"), None, "of another process");
         let epoch = first.split('-').next().expect("an epoch");
         assert_eq!(told(&hub, &format!("{epoch}-99")), None, "of the future");
+        assert_eq!(told(&hub, &format!("{epoch}-{}", u64::MAX)), None, "of the far future");
         for _ in 0..BACKLOG {
             hub.send(JobId::new(), JobEventKind::Deleted);
         }

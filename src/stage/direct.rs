@@ -3,11 +3,11 @@
 
 use std::path::Path;
 
-use super::engines::{SharedEngines, lock};
+use super::engines::SharedEngines;
 use super::{StageError, speak, transcribe_audio, translate_text};
 use crate::audio::loudness::Leveller;
 use crate::audio::{Audio, DecodeLimits};
-use crate::engine::{ChatMessage, Control, GenerateOptions, Generation};
+use crate::engine::{ChatMessage, Control, GenerateOptions, Generation, turn};
 use crate::text::{Transcript, sentences};
 
 /// What is to be said, and how.
@@ -94,7 +94,7 @@ impl Direct for Engaged {
         language: &str,
         control: &Control<'_>,
     ) -> Result<(Transcript, u64), StageError> {
-        let transcriber = lock(&self.engines)?.transcriber()?;
+        let transcriber = turn(&self.engines, control.cancel)?.transcriber()?;
         transcribe_audio::transcribe(&transcriber, path, self.limits, language, control)
     }
 
@@ -105,8 +105,8 @@ impl Direct for Engaged {
         control: &Control<'_>,
         on_text: &mut dyn FnMut(&str),
     ) -> Result<Generation, StageError> {
-        let text_model = lock(&self.engines)?.text_model()?;
-        let mut engine = lock(&text_model.engine)?;
+        let text_model = turn(&self.engines, control.cancel)?.text_model()?;
+        let mut engine = turn(&text_model.engine, control.cancel)?;
         Ok(engine.answer(messages, options, control, on_text)?)
     }
 
@@ -116,7 +116,8 @@ impl Direct for Engaged {
         control: &Control<'_>,
         on_sound: &mut dyn FnMut(&Audio) -> Result<(), StageError>,
     ) -> Result<(), StageError> {
-        let voice = lock(&self.engines)?.voice(&request.language, &request.voice)?;
+        let voice =
+            turn(&self.engines, control.cancel)?.voice(&request.language, &request.voice)?;
         let paragraphs = sentences::paragraphs(&request.text, &request.language);
         let mut leveller = Leveller::default();
         let sound = |sample_rate, samples| {
@@ -134,7 +135,7 @@ impl Direct for Engaged {
         target: &str,
         control: &Control<'_>,
     ) -> Result<String, StageError> {
-        let translator = lock(&self.engines)?.translator(source, target)?;
+        let translator = turn(&self.engines, control.cancel)?.translator(source, target)?;
         Ok(translate_text::translate(&translator, text, source, control)?.0)
     }
 }

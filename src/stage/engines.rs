@@ -3,7 +3,7 @@
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
-use std::sync::{Arc, Mutex, MutexGuard};
+use std::sync::{Arc, Mutex};
 use std::time::Instant;
 
 use super::{ErrorCode, StageError, StageKind, voices};
@@ -20,14 +20,11 @@ use crate::engine::transcriber::SpeechToText;
 use crate::engine::vad::Vad;
 use crate::engine::whisper::Whisper;
 use crate::engine::{
-    EngineError, Hardware, TextModel, Transcriber, Translator, Voice, onnx, phonemes,
+    Hardware, Shared, TextModel, Transcriber, Translator, Voice, onnx, phonemes, shared,
 };
 use crate::models::{Kind, Model, ModelStore, ModelsError, Resolved};
 use crate::settings::Settings;
 use crate::text::language;
-
-/// An engine that stages and direct requests take turns with.
-pub type Shared<T> = Arc<Mutex<T>>;
 
 /// The loader, shared by the stages of one worker.
 pub type SharedEngines = Shared<Engines>;
@@ -86,7 +83,7 @@ pub struct Engines {
     /// By language and by the voice that was picked, if one was.
     voices: BTreeMap<(String, String), Loaded<dyn Voice>>,
     /// Kokoro's network by model id; its voices share it.
-    kokoro: BTreeMap<String, Shared<KokoroModel>>,
+    kokoro: BTreeMap<String, Arc<Mutex<KokoroModel>>>,
 }
 
 impl Engines {
@@ -277,7 +274,7 @@ impl Engines {
     }
 
     /// Kokoro's network, as a voice requires it.
-    fn kokoro(&mut self, voice: &Model) -> Result<Shared<KokoroModel>, StageError> {
+    fn kokoro(&mut self, voice: &Model) -> Result<Arc<Mutex<KokoroModel>>, StageError> {
         let required = |kind: Kind| -> Result<Model, StageError> {
             let manifest = self.store.manifest();
             let mut models = voice.requires.iter().filter_map(|id| manifest.model(id).ok());
@@ -342,7 +339,15 @@ impl Engines {
 
 impl From<ModelsError> for StageError {
     fn from(error: ModelsError) -> Self {
-        Self::new(ErrorCode::ModelMissing, error.to_string())
+        match error {
+            // These name folders of this machine.
+            ModelsError::Io { .. } | ModelsError::Lock { .. } => Self {
+                code: ErrorCode::ModelMissing,
+                message: "The weights cannot be read; the log says why.".to_owned(),
+                detail: Some(error.to_string()),
+            },
+            error => Self::new(ErrorCode::ModelMissing, error.to_string()),
+        }
     }
 }
 
@@ -362,21 +367,6 @@ fn wrong_kind(model: &Model) -> StageError {
         format!("The model {} cannot be used here.", model.id),
         format!("a model of kind {:?} without the files or models its engine needs", model.kind),
     )
-}
-
-fn shared<T>(engine: T) -> Shared<T> {
-    Arc::new(Mutex::new(engine))
-}
-
-/// Locks what the stages of a worker share.
-///
-/// # Errors
-/// When a stage panicked while it held the lock: what it held may be half changed.
-pub fn lock<T: ?Sized>(shared: &Mutex<T>) -> Result<MutexGuard<'_, T>, StageError> {
-    shared.lock().map_err(|_| {
-        EngineError::run("The model", "an earlier fault left it unusable; restart the server")
-            .into()
-    })
 }
 
 /// Milliseconds since `started`.

@@ -2,11 +2,11 @@
 
 use std::time::Instant;
 
-use super::engines::{SharedEngines, elapsed_ms, lock};
+use super::engines::{SharedEngines, elapsed_ms};
 use super::{
     Artifact, Artifacts, ErrorCode, Stage, StageContext, StageError, StageKind, StageOutput, Timing,
 };
-use crate::engine::{ChatMessage, GenerateOptions};
+use crate::engine::{ChatMessage, GenerateOptions, turn};
 use crate::text::{prose, templates};
 
 /// Text generation.
@@ -28,7 +28,7 @@ impl Stage for GenerateText {
     }
 
     fn load(&mut self) -> Result<(), StageError> {
-        lock(&self.engines)?.text_model().map(|_| ())
+        self.engines.lock().text_model().map(|_| ())
     }
 
     fn run(
@@ -36,7 +36,7 @@ impl Stage for GenerateText {
         inputs: &Artifacts,
         ctx: &StageContext<'_>,
     ) -> Result<StageOutput, StageError> {
-        let text_model = lock(&self.engines)?.text_model()?;
+        let text_model = turn(&self.engines, ctx.control.cancel)?.text_model()?;
         let started = Instant::now();
         let transcript = inputs.transcript.as_ref().ok_or_else(|| {
             StageError::internal("There is no transcript to go on from.", "input missing")
@@ -56,8 +56,8 @@ impl Stage for GenerateText {
             seed: ctx.options.seed,
             stop: template.stop.iter().map(ToString::to_string).collect(),
         };
-        let generation =
-            lock(&text_model.engine)?.answer(&messages, &options, &ctx.control, &mut |_| {})?;
+        let mut engine = turn(&text_model.engine, ctx.control.cancel)?;
+        let generation = engine.answer(&messages, &options, &ctx.control, &mut |_| {})?;
         let timing = Timing {
             load_ms: text_model.load_ms,
             run_ms: elapsed_ms(started),

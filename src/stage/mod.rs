@@ -1,6 +1,7 @@
 //! The trait [`Stage`] and the few types that pass through it.
 //!
-//! Called by `jobs` (the worker) and by `cli run`. A stage knows nothing of
+//! Called by `jobs` (the worker) and `cli`; `web` asks the same engines through
+//! [`Direct`]. A stage knows nothing of
 //! jobs, databases or HTTP: it gets earlier results, gives back one artifact.
 
 mod direct;
@@ -16,7 +17,7 @@ mod translate_text;
 mod voices;
 
 use std::path::PathBuf;
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
@@ -28,7 +29,7 @@ pub use offer::{is_rough, targets, translations, understands_many};
 pub use voices::{VoiceInfo, voices};
 
 use crate::audio::{Audio, DecodeLimits};
-use crate::engine::Control;
+use crate::engine::{Control, shared};
 use crate::models::ModelStore;
 use crate::settings::Settings;
 use crate::text::Transcript;
@@ -204,7 +205,7 @@ pub fn local_with_direct(
     settings: &Settings,
     models: &ModelStore,
 ) -> (Vec<Box<dyn Stage>>, Arc<dyn Direct>) {
-    let engines = Arc::new(Mutex::new(Engines::new(models.clone(), settings)));
+    let engines = shared(Engines::new(models.clone(), settings));
     let target = &settings.defaults.target;
     let limits = DecodeLimits { max_audio_s: settings.max_audio_s };
     let direct = direct::Engaged::new(Arc::clone(&engines), limits);

@@ -2,11 +2,11 @@
 
 use std::time::Instant;
 
-use super::engines::{Loaded, SharedEngines, elapsed_ms, lock};
+use super::engines::{Loaded, SharedEngines, elapsed_ms};
 use super::{Artifact, Artifacts, Stage, StageContext, StageError, StageKind, StageOutput, Timing};
 use crate::audio::join::Joiner;
 use crate::audio::{Audio, loudness};
-use crate::engine::{Control, Voice};
+use crate::engine::{Control, Voice, end_turn, turn};
 use crate::text::sentences;
 
 /// The voice's own pace.
@@ -42,7 +42,7 @@ impl Stage for Speak {
     }
 
     fn load(&mut self) -> Result<(), StageError> {
-        lock(&self.engines)?.voice(&self.first_language, "").map(|_| ())
+        self.engines.lock().voice(&self.first_language, "").map(|_| ())
     }
 
     fn run(
@@ -60,7 +60,7 @@ impl Stage for Speak {
         let text = text
             .as_deref()
             .ok_or_else(|| StageError::internal("There is no text to speak.", "input missing"))?;
-        let voice = lock(&self.engines)?.voice(language, pick)?;
+        let voice = turn(&self.engines, ctx.control.cancel)?.voice(language, pick)?;
         let started = Instant::now();
         let paragraphs = sentences::paragraphs(text, language);
         let mut audio = Audio::default();
@@ -99,16 +99,17 @@ pub(super) fn say(
     mut on_sound: impl FnMut(u32, Vec<f32>) -> Result<(), StageError>,
 ) -> Result<usize, StageError> {
     let total = paragraphs.iter().map(Vec::len).sum();
-    let rate = lock(&voice.engine)?.sample_rate();
+    let rate = turn(&voice.engine, control.cancel)?.sample_rate();
     let mut joiner = Joiner::new(rate);
     let mut done = 0;
     // The rate is told even if nothing is said.
     on_sound(rate, Vec::new())?;
     for paragraph in paragraphs {
         for sentence in paragraph {
-            control.cancel.check()?;
+            let mut engine = turn(&voice.engine, control.cancel)?;
+            let sound = engine.say(sentence, speed, control.cancel)?;
             // Others who need the voice have their turn between two sentences.
-            let sound = lock(&voice.engine)?.say(sentence, speed, control.cancel)?;
+            end_turn(engine);
             let mut samples = Vec::new();
             joiner.push(&sound, &mut samples);
             on_sound(rate, samples)?;

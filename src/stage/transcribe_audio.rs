@@ -3,13 +3,13 @@
 use std::path::Path;
 use std::time::Instant;
 
-use super::engines::{Loaded, SharedEngines, elapsed_ms, lock};
+use super::engines::{Loaded, SharedEngines, elapsed_ms};
 use super::{
     AUTO, Artifact, Artifacts, ErrorCode, Stage, StageContext, StageError, StageKind, StageOutput,
     Timing,
 };
 use crate::audio::{DecodeLimits, decode_while};
-use crate::engine::{Control, Transcriber};
+use crate::engine::{Control, Transcriber, turn};
 use crate::text::Transcript;
 
 /// Speech to text.
@@ -32,7 +32,7 @@ impl Stage for TranscribeAudio {
     }
 
     fn load(&mut self) -> Result<(), StageError> {
-        lock(&self.engines)?.transcriber().map(|_| ())
+        self.engines.lock().transcriber().map(|_| ())
     }
 
     fn run(
@@ -40,7 +40,7 @@ impl Stage for TranscribeAudio {
         inputs: &Artifacts,
         ctx: &StageContext<'_>,
     ) -> Result<StageOutput, StageError> {
-        let transcriber = lock(&self.engines)?.transcriber()?;
+        let transcriber = turn(&self.engines, ctx.control.cancel)?.transcriber()?;
         let started = Instant::now();
         let language = &ctx.options.language;
         let (transcript, audio_ms) =
@@ -71,8 +71,9 @@ pub(super) fn transcribe(
 ) -> Result<(Transcript, u64), StageError> {
     let language = Some(language).filter(|language| *language != AUTO);
     let cancel = control.cancel;
-    let multilingual = lock(&transcriber.engine)?.is_multilingual();
-    if !multilingual && language.is_some_and(|tag| !is_english(tag)) {
+    // Decoded in turn, too: an hour of sound takes 230 MB.
+    let mut engine = turn(&transcriber.engine, cancel)?;
+    if !engine.is_multilingual() && language.is_some_and(|tag| !is_english(tag)) {
         return Err(StageError::new(
             ErrorCode::UnsupportedLanguage,
             format!(
@@ -83,7 +84,7 @@ pub(super) fn transcribe(
         ));
     }
     let audio = decode_while(path, &limits, &|| !cancel.is_canceled())?;
-    let transcript = lock(&transcriber.engine)?.transcribe(&audio, language, control)?;
+    let transcript = engine.transcribe(&audio, language, control)?;
     Ok((transcript, audio.duration_ms()))
 }
 

@@ -2,9 +2,9 @@
 
 use std::time::Instant;
 
-use super::engines::{Loaded, SharedEngines, elapsed_ms, lock};
+use super::engines::{Loaded, SharedEngines, elapsed_ms};
 use super::{Artifact, Artifacts, Stage, StageContext, StageError, StageKind, StageOutput, Timing};
-use crate::engine::{Control, Translator};
+use crate::engine::{Control, Translator, turn};
 use crate::text::sentences;
 
 /// Translation with whatever engine serves the pair of languages.
@@ -29,7 +29,7 @@ impl Stage for TranslateText {
     }
 
     fn load(&mut self) -> Result<(), StageError> {
-        lock(&self.engines)?.translator("en", &self.default_target).map(|_| ())
+        self.engines.lock().translator("en", &self.default_target).map(|_| ())
     }
 
     fn run(
@@ -40,7 +40,8 @@ impl Stage for TranslateText {
         let text = inputs.text.as_deref().ok_or_else(|| {
             StageError::internal("There is no text to translate.", "input missing")
         })?;
-        let translator = lock(&self.engines)?.translator("en", &ctx.options.target)?;
+        let translator =
+            turn(&self.engines, ctx.control.cancel)?.translator("en", &ctx.options.target)?;
         let started = Instant::now();
         let (translation, sentences) = translate(&translator, text, "en", &ctx.control)?;
         let timing = Timing {
@@ -70,7 +71,8 @@ pub(super) fn translate(
     let paragraphs = sentences::paragraphs(text, source);
     // One flat list, so that an engine sees sentences in context and in batches.
     let flat: Vec<String> = paragraphs.iter().flatten().cloned().collect();
-    let mut translated = lock(&translator.engine)?.translate(&flat, control)?.into_iter();
+    let mut translated =
+        turn(&translator.engine, control.cancel)?.translate(&flat, control)?.into_iter();
     let translation: Vec<Vec<String>> = paragraphs
         .iter()
         .map(|paragraph| translated.by_ref().take(paragraph.len()).collect())

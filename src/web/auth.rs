@@ -8,7 +8,6 @@ use axum::http::{HeaderMap, HeaderValue, Method, StatusCode, Uri, header};
 use axum::middleware::Next;
 use axum::response::{Html, IntoResponse, Redirect, Response};
 use serde::Deserialize;
-use tokio::sync::Semaphore;
 
 use super::error::{PageError, WebError, wants_page};
 use super::state::AppState;
@@ -21,14 +20,9 @@ const COOKIE: &str = "mega_session";
 /// A browser stays signed in for this long.
 const SIGNED_IN_S: u32 = 30 * 24 * 60 * 60;
 
-/// A wrong token is answered after this time …
+/// A wrong token is answered after this time, which keeps whoever mistypes from noticing and
+/// whoever guesses from going on at full speed. What makes guessing hopeless is the length.
 const SLOWED: std::time::Duration = std::time::Duration::from_secs(1);
-
-/// … and so many of them at once; the rest is refused. So nobody tries more than so many tokens a
-/// second, from however many machines, while right ones are never slowed.
-const MAX_SLOWED: usize = 4;
-
-static SLOWED_NOW: Semaphore = Semaphore::const_new(MAX_SLOWED);
 
 /// Whose request it is.
 #[derive(Debug, Clone)]
@@ -48,13 +42,15 @@ pub(super) async fn require(
     next: Next,
 ) -> Response {
     let access = &state.config.access;
+    if is_public(request.uri()) {
+        request.extensions_mut().insert(Visitor::Unknown);
+        return next.run(request).await;
+    }
     let Ok(visitor) = visitor(access, request.headers()) else {
-        return slowed().await.into_response();
+        return slowed(&state).await.into_response();
     };
-    if matches!(visitor, Visitor::Unknown)
-        && !is_public(request.uri())
-        && request.uri().path() != "/translate"
-    {
+    // Of `/translate`, the body has to be read first.
+    if matches!(visitor, Visitor::Unknown) && request.uri().path() != "/translate" {
         return lead_to_sign_in(&request);
     }
     if let Visitor::Named(name) = &visitor {
@@ -70,12 +66,18 @@ fn visitor(access: &Access, headers: &HeaderMap) -> Result<Visitor, ()> {
         return Ok(Visitor::Anybody);
     }
     let named = |token: &ApiToken| Visitor::Named(token.name.clone());
-    if let Some(value) = headers.get(header::AUTHORIZATION) {
-        let secret = value.to_str().ok().and_then(|value| {
-            let (scheme, secret) = value.split_once(' ')?;
-            scheme.eq_ignore_ascii_case("bearer").then(|| secret.trim())
-        });
-        return secret.and_then(|secret| access.by_secret(secret)).map(named).ok_or(());
+    // Other schemes are a proxy's business.
+    let bearer = headers.get(header::AUTHORIZATION).and_then(|value| {
+        let (scheme, secret) = value.to_str().ok()?.split_once(' ')?;
+        scheme.eq_ignore_ascii_case("bearer").then(|| secret.trim())
+    });
+    if let Some(secret) = bearer {
+        return access.by_secret(secret).map(named).ok_or(());
+    }
+    // The page of another site may use the API with a token of its own alone.
+    let origin = headers.get(header::ORIGIN).and_then(|origin| origin.to_str().ok());
+    if origin.is_some_and(|origin| access.cors_origins.iter().any(|other| other == origin)) {
+        return Ok(Visitor::Unknown);
     }
     // An old cookie is no attempt to guess: it leads to the sign-in page.
     let session = cookie(headers).and_then(|session| access.by_session(session));
@@ -97,14 +99,15 @@ pub(super) async fn check_body(
     match secret {
         None => Err(unauthorized()),
         Some(secret) if state.config.access.by_secret(secret).is_some() => Ok(()),
-        Some(_) => Err(slowed().await),
+        Some(_) => Err(slowed(state).await),
     }
 }
 
-/// What may be seen by whoever asks: whether the server is well, and the sign-in page.
+/// What may be seen by whoever asks: whether the server is well, the sign-in page, and which
+/// languages are translated, for which LibreTranslate's clients do not send a token.
 fn is_public(uri: &Uri) -> bool {
     let path = uri.path();
-    matches!(path, "/healthz" | "/readyz" | "/login") || path.starts_with("/static/")
+    matches!(path, "/healthz" | "/readyz" | "/login" | "/languages") || path.starts_with("/static/")
 }
 
 /// A person gets the form, a program the reason.
@@ -123,8 +126,8 @@ fn unauthorized() -> WebError {
 }
 
 /// The answer to a wrong token, once it has been waited for.
-async fn slowed() -> WebError {
-    let Ok(_place) = SLOWED_NOW.try_acquire() else {
+async fn slowed(state: &AppState) -> WebError {
+    let Ok(_place) = state.guesses.try_acquire() else {
         let message = "Too many wrong tokens came at once. Try again in a moment.";
         return WebError::new(StatusCode::TOO_MANY_REQUESTS, "too_many_attempts", message);
     };
@@ -182,7 +185,7 @@ pub(super) async fn sign_in(
 ) -> Result<Response, PageError> {
     let next = own_path(&form.next);
     let Some(token) = state.config.access.by_secret(form.token.trim()) else {
-        let error = slowed().await;
+        let error = slowed(&state).await;
         let page = LoginPage { w, next, wrong: true };
         return Ok((error.status(), Html(page.render()?)).into_response());
     };
@@ -206,8 +209,9 @@ fn cookie_of(session: &str, seconds: u32, secure: bool) -> HeaderValue {
 
 /// An address on this server; the home page for everything else.
 fn own_path(next: &str) -> &str {
-    let is_own =
-        next.starts_with('/') && !next.starts_with("//") && !next.contains(['\\', '\r', '\n']);
+    let is_own = next.starts_with('/')
+        && !next.starts_with("//")
+        && !next.contains(|c: char| c.is_control() || c == '\\');
     if is_own { next } else { "/" }
 }
 
@@ -218,7 +222,14 @@ mod tests {
     #[test]
     fn one_is_never_led_to_another_site() {
         assert_eq!(own_path("/jobs/1?version=2"), "/jobs/1?version=2");
-        for bad in ["", "https://evil.example", "//evil.example", "/\\evil.example", "x"] {
+        for bad in [
+            "",
+            "https://evil.example",
+            "//evil.example",
+            "/\\evil.example",
+            "/\t/evil.example",
+            "x",
+        ] {
             assert_eq!(own_path(bad), "/", "{bad}");
         }
     }

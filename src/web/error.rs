@@ -251,6 +251,11 @@ impl From<StageError> for WebError {
                 return Self::internal(format_args!("{} {detail}", error.message));
             }
         };
+        if error.code == ErrorCode::Canceled {
+            // Whoever went away does not read this; what else ends such work is the server's end.
+            let message = "The server is being stopped. Try again in a moment.";
+            return Self::new(status, "stopping", message);
+        }
         let told = Self::new(status, error.code.as_str(), error.message);
         Self { detail: error.detail, ..told }
     }

@@ -11,10 +11,11 @@ use axum::http::uri::Authority;
 use axum::http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, Uri, header};
 use axum::middleware::{self, Next};
 use axum::response::{IntoResponse, Response};
-use tower_http::cors::CorsLayer;
+use tower_http::cors::{AllowHeaders, CorsLayer};
 use tower_http::set_header::SetResponseHeaderLayer;
 
 use super::error::WebError;
+use super::request_id;
 use super::state::WebConfig;
 use crate::access::Access;
 
@@ -51,14 +52,13 @@ pub(super) fn protect(router: Router, config: &Arc<WebConfig>) -> Router {
 fn cors(access: &Access) -> Option<CorsLayer> {
     let origins: Vec<HeaderValue> =
         access.cors_origins.iter().filter_map(|it| HeaderValue::from_str(it).ok()).collect();
-    let headers =
-        [header::AUTHORIZATION, header::CONTENT_TYPE, HeaderName::from_static("idempotency-key")];
     (!origins.is_empty()).then(|| {
         CorsLayer::new()
             .allow_origin(origins)
             .allow_methods([Method::GET, Method::POST, Method::DELETE])
-            .allow_headers(headers)
-            .expose_headers([header::LOCATION, header::RETRY_AFTER])
+            // Clients send headers of their own, such as those of OpenAI's package.
+            .allow_headers(AllowHeaders::mirror_request())
+            .expose_headers([header::LOCATION, header::RETRY_AFTER, request_id::HEADER])
     })
 }
 

@@ -22,6 +22,14 @@ pub(super) fn current() -> Option<String> {
     CURRENT.try_with(Clone::clone).ok()
 }
 
+/// Does `work` under the name of a request, from outside its task.
+pub(super) fn within<T>(id: Option<String>, work: impl FnOnce() -> T) -> T {
+    match id {
+        Some(id) => CURRENT.sync_scope(id, work),
+        None => work(),
+    }
+}
+
 /// Gives the request its name.
 pub(super) async fn name(request: Request, next: Next) -> Response {
     let sent = request.headers().get(&HEADER).and_then(|value| value.to_str().ok());

@@ -22,8 +22,9 @@ pub fn router(state: AppState) -> Router {
     let config = Arc::clone(&state.config);
     let largest_body = state.config.max_upload_bytes.saturating_add(FORM_OVERHEAD_BYTES);
     let largest_body = usize::try_from(largest_body).unwrap_or(usize::MAX);
+    let uploads = post(api::jobs::create).layer(DefaultBodyLimit::max(largest_body));
     let jobs = Router::new()
-        .route("/", get(api::jobs::list).post(api::jobs::create))
+        .route("/", get(api::jobs::list).merge(uploads))
         .route("/{id}", get(api::jobs::show).delete(api::jobs::remove))
         .route("/{id}/cancel", post(api::jobs::cancel))
         .route("/{id}/retry", post(api::versions::retry))
@@ -31,8 +32,7 @@ pub fn router(state: AppState) -> Router {
         .route("/{id}/versions/{version}", get(api::versions::show).delete(api::versions::remove))
         .route("/{id}/events", get(api::events::of_job))
         .route("/{id}/artifacts/{stage}", get(api::artifacts::show))
-        .route("/{id}/archive", get(archive::show))
-        .layer(DefaultBodyLimit::max(largest_body));
+        .route("/{id}/archive", get(archive::show));
     let routes = Router::new()
         .route("/", get(page::home::show))
         .route("/sample", post(page::actions::sample))
@@ -62,11 +62,11 @@ pub fn router(state: AppState) -> Router {
         .nest("/v1", openai::routes(largest_body))
         .merge(libretranslate::routes())
         .fallback(error::no_such_path)
-        .layer(middleware::from_fn_with_state(state.clone(), api::watch::count))
         .layer(RequestBodyTimeoutLayer::new(config.patience))
         .layer(middleware::from_fn(error::explain_method))
         .layer(middleware::from_fn(error::write_pages))
         .layer(middleware::from_fn_with_state(state.clone(), auth::require))
+        .layer(middleware::from_fn_with_state(state.clone(), api::watch::count))
         .with_state(state);
     guard::protect(routes, &config).layer(middleware::from_fn(request_id::name))
 }

@@ -21,6 +21,10 @@ const MAX_UPLOADS: usize = 8;
 /// Requests beside the jobs that may wait for the models.
 const MAX_WAITING: usize = 16;
 
+/// Wrong tokens that wait for their answer; beyond it they are refused at once, so that they do
+/// not pile up.
+const MAX_GUESSES: usize = 4;
+
 /// A language or a prompt template that a job may choose.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Choice {
@@ -140,6 +144,8 @@ pub struct AppState {
     pub direct: Arc<dyn Direct>,
     /// A permit for every request that waits for them or uses them.
     pub(super) waiting: Arc<Semaphore>,
+    /// A permit for every wrong token that waits for its answer.
+    pub(super) guesses: Arc<Semaphore>,
     /// A permit for every upload under way.
     pub(super) uploads: Arc<Semaphore>,
     /// The one permit to compress speech or draw it.
@@ -163,6 +169,7 @@ impl AppState {
             config: Arc::new(config),
             direct,
             waiting: Arc::new(Semaphore::new(MAX_WAITING)),
+            guesses: Arc::new(Semaphore::new(MAX_GUESSES)),
             uploads: Arc::new(Semaphore::new(MAX_UPLOADS)),
             making: Arc::new(Semaphore::new(1)),
             closing: CancellationToken::new(),

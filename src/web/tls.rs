@@ -54,18 +54,23 @@ impl Certificate {
     /// When `dir` cannot be written.
     pub fn self_signed(dir: &Path, host: IpAddr) -> Result<Self, TlsError> {
         let own = Self { certificate: dir.join("certificate.pem"), key: dir.join("key.pem") };
-        let modified = fs::metadata(&own.certificate).and_then(|it| it.modified()).ok();
-        let fresh =
-            modified.and_then(|time| time.elapsed().ok()).is_some_and(|age| age < RENEWED_AFTER);
-        if fresh && own.key.is_file() {
-            return Ok(own);
-        }
         let mut names = vec!["localhost".to_owned(), "127.0.0.1".to_owned(), "::1".to_owned()];
         names.extend(sysinfo::System::host_name());
         if !host.is_unspecified() {
             names.push(host.to_string());
         }
         names.dedup();
+        // What the certificate is for, so that a change of address brings another.
+        let list = dir.join("names.txt");
+        let wanted = names.join("\n");
+        let modified = fs::metadata(&own.certificate).and_then(|it| it.modified()).ok();
+        let age = modified.and_then(|time| time.elapsed().ok());
+        let same_names = fs::read_to_string(&list).is_ok_and(|known| known == wanted);
+        if age.is_some_and(|age| age < RENEWED_AFTER) && same_names && own.key.is_file() {
+            return Ok(own);
+        }
+        // The old one first: a key and a certificate that do not belong together are of no use.
+        let _ = fs::remove_file(&own.certificate);
         let mut params = CertificateParams::new(names)?;
         params.distinguished_name.push(DnType::CommonName, "Mega Pipeline");
         let today = jiff::Zoned::now().date();
@@ -78,6 +83,7 @@ impl Certificate {
         let key = KeyPair::generate()?;
         let certificate = params.self_signed(&key)?;
         fs::create_dir_all(dir).map_err(|error| file(dir, error))?;
+        write_private(&list, &wanted)?;
         write_private(&own.key, &key.serialize_pem())?;
         write_private(&own.certificate, &certificate.pem())?;
         Ok(own)

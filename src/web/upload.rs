@@ -33,10 +33,12 @@ const MAX_NAME_CHARS: usize = 120;
 /// Everything that can be wrong with an upload, as the client is told.
 pub(super) async fn accept(state: &AppState, request: Request) -> Result<JobId, WebError> {
     let _permit = state.admit_upload()?;
-    // Nobody should send a long recording only to be refused.
-    state.store.check_room().await?;
     let limit = state.config.max_upload_bytes;
     let key = idempotency_key(request.headers())?;
+    // Nobody should send a long recording only to be refused. With a key, it may be known.
+    if key.is_none() {
+        state.store.check_room().await?;
+    }
     let wanted = from_query(request.uri())?;
     let mut upload =
         Upload { recording: Recording::create(&state.store, limit).await?, name: None, wanted };

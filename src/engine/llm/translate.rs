@@ -4,11 +4,11 @@
 //! model, so that every sentence is checked, and asked for again when it looks wrong.
 
 use std::fmt::Write;
-use std::sync::{Arc, Mutex, PoisonError};
 
 use super::phrasebook::Phrasebook;
 use crate::engine::{
-    Cancel, ChatMessage, Control, EngineError, GenerateOptions, TextModel, Translator,
+    Cancel, ChatMessage, Control, EngineError, GenerateOptions, Shared, TextModel, Translator,
+    end_turn, turn,
 };
 use crate::text::Language;
 
@@ -29,7 +29,7 @@ const SHORT: usize = 12;
 
 /// Translates with a language model that the text stage may be using too.
 pub struct LlmTranslator {
-    llm: Arc<Mutex<dyn TextModel>>,
+    llm: Shared<dyn TextModel>,
     /// Name in English, such as `French`.
     language: &'static str,
     book: Option<&'static Phrasebook>,
@@ -37,7 +37,7 @@ pub struct LlmTranslator {
 
 impl LlmTranslator {
     /// A translator from English to `language`.
-    pub fn new(llm: Arc<Mutex<dyn TextModel>>, language: &Language) -> Self {
+    pub fn new(llm: Shared<dyn TextModel>, language: &Language) -> Self {
         Self { llm, language: language.english_name, book: Phrasebook::of(language.tag) }
     }
 
@@ -89,14 +89,14 @@ impl LlmTranslator {
         sentence: &str,
         cancel: &Cancel,
     ) -> Result<String, EngineError> {
-        // A panic while another job held the model leaves nothing half-done that the next
-        // generation does not clear, so a poisoned lock is as good as any.
-        let mut llm = self.llm.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut llm = turn(&self.llm, cancel)?;
         let length = llm.count_tokens(sentence)?;
         let options = GenerateOptions { max_tokens: 3 * length + 32, ..GenerateOptions::default() };
         // The caller counts sentences; the tokens of one are not to be told.
         let quiet = Control { cancel, progress: &|_| {} };
         let answer = llm.answer(messages, &options, &quiet, &mut |_| {})?;
+        // Others who need the model have their turn between two sentences.
+        end_turn(llm);
         Ok(tidy(&answer.text, sentence))
     }
 

@@ -85,12 +85,9 @@ impl Server {
         self.unless_canceled(cancel, async {
             let response = self.send(path, fill).await?;
             let mut answer = Vec::new();
-            let mut chunks = response.bytes_stream();
-            while let Some(chunk) = chunks.next().await {
-                answer.extend_from_slice(&chunk.map_err(|error| self.unreachable(&error))?);
-                if answer.len() > MAX_ANSWER_BYTES {
-                    return Err(self.bad_answer("the answer does not end"));
-                }
+            let mut pieces = self.pieces(response);
+            while let Some(piece) = pieces.next().await {
+                answer.extend(piece?);
             }
             Ok(answer)
         })
@@ -115,9 +112,14 @@ impl Server {
         &self,
         response: Response,
     ) -> impl Stream<Item = Result<Vec<u8>, EngineError>> + Unpin + '_ {
-        let pieces = response.bytes_stream();
-        Box::pin(pieces.map(|piece| {
-            piece.map(|bytes| bytes.to_vec()).map_err(|error| self.unreachable(&error))
+        let mut bytes = 0;
+        Box::pin(response.bytes_stream().map(move |piece| {
+            let piece = piece.map_err(|error| self.unreachable(&error))?;
+            bytes += piece.len();
+            if bytes > MAX_ANSWER_BYTES {
+                return Err(self.bad_answer("the answer does not end"));
+            }
+            Ok(piece.to_vec())
         }))
     }
 
@@ -134,7 +136,7 @@ impl Server {
             detail = error.to_string();
             cause = error.source();
         }
-        if error.is_timeout() {
+        if error.is_timeout() && !error.is_connect() {
             detail = format!("no answer within {} s", self.options.timeout.as_secs_f32());
         }
         EngineError::Unreachable { url: self.options.shown(), detail }
@@ -195,7 +197,8 @@ impl Server {
         let response = fill(request).send().await.map_err(|error| {
             let told = self.unreachable(&error);
             // Whoever has waited for an answer in vain has waited long enough.
-            if error.is_timeout() { Failure::Final(told) } else { Failure::Passing(told, None) }
+            let in_vain = error.is_timeout() && !error.is_connect();
+            if in_vain { Failure::Final(told) } else { Failure::Passing(told, None) }
         })?;
         let status = response.status();
         if status.is_success() {
@@ -203,7 +206,11 @@ impl Server {
         }
         let pause = response.headers().get(RETRY_AFTER).and_then(|value| value.to_str().ok());
         let pause = pause.and_then(|seconds| seconds.parse().ok()).map(Duration::from_secs);
-        let text = response.text().await.unwrap_or_default();
+        // The beginning tells enough.
+        let text = match self.pieces(response).next().await {
+            Some(Ok(text)) => String::from_utf8_lossy(&text).into_owned(),
+            _ => String::new(),
+        };
         let detail: String = format!("{status}: {text}").chars().take(MAX_DETAIL_CHARS).collect();
         if is_passing(status) {
             let error = EngineError::Unreachable { url: self.options.shown(), detail };

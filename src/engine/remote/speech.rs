@@ -46,13 +46,15 @@ impl Voice for RemoteVoice {
         cancel: &Cancel,
     ) -> Result<Vec<f32>, EngineError> {
         let mut request = json!({
-            "model": self.server.options().model,
             "input": sentence,
             "response_format": "wav",
             "speed": checked_speed(speed)?,
         });
-        if !self.voice.is_empty() {
-            request["voice"] = self.voice.as_str().into();
+        // What is not named, the server chooses.
+        for (name, value) in [("model", &self.server.options().model), ("voice", &self.voice)] {
+            if !value.is_empty() {
+                request[name] = value.as_str().into();
+            }
         }
         let answer = self.server.post("audio/speech", cancel, &|http| http.json(&request))?;
         // The decoder reads files, and tells what is one by its beginning.

@@ -57,10 +57,11 @@ impl Transcriber for RemoteTranscriber {
             let file = Part::bytes(wav.clone()).file_name("prompt.wav");
             // The type is a constant that parses.
             let file = file.mime_str("audio/wav").unwrap_or_else(|_| Part::bytes(wav.clone()));
-            let mut form = Form::new()
-                .part("file", file)
-                .text("model", self.0.options().model.clone())
-                .text("response_format", "verbose_json");
+            let mut form = Form::new().part("file", file).text("response_format", "verbose_json");
+            let model = &self.0.options().model;
+            if !model.is_empty() {
+                form = form.text("model", model.clone());
+            }
             if let Some(language) = language {
                 form = form.text("language", language.to_owned());
             }

@@ -66,6 +66,29 @@ impl JobStore {
         rows.iter().map(newest).collect()
     }
 
+    /// Up to `limit` jobs, newest first, older than `before`, each with the stage runs of all its
+    /// versions.
+    ///
+    /// # Errors
+    /// When the table fails.
+    pub async fn list_whole(
+        &self,
+        before: Option<JobId>,
+        limit: u32,
+    ) -> Result<Vec<Job>, JobError> {
+        let rows = query(rows::select_job!("WHERE id < ? ORDER BY id DESC LIMIT ?"))
+            .bind(before_or_all(before))
+            .bind(limit)
+            .fetch_all(&self.0.readers)
+            .await?;
+        let whole = |row: &SqliteRow| {
+            let mut job = rows::job(row)?;
+            job.stages.sort_by_key(|run| (run.version, run.stage));
+            Ok(job)
+        };
+        rows.iter().map(whole).collect()
+    }
+
     /// Up to `limit` jobs, newest first, older than `before`, in whose texts words begin with
     /// all those of `wanted`, or whose prompt's name holds `wanted` as it stands.
     ///

@@ -43,14 +43,40 @@ pub(in crate::web) struct StageRow {
 }
 
 impl StageRow {
+    /// Names of the columns, in the order of the fields.
+    const NAMES: [&'static str; 20] = [
+        "job",
+        "job_state",
+        "created_ms",
+        "target",
+        "template",
+        "version",
+        "stage",
+        "state",
+        "attempt",
+        "started_ms",
+        "finished_ms",
+        "queue_ms",
+        "load_ms",
+        "run_ms",
+        "audio_ms",
+        "real_time_factor",
+        "tokens",
+        "unit",
+        "device",
+        "model",
+    ];
+
     fn new(job: &Job, run: &StageRun) -> Self {
         let timing = run.timing.as_ref();
+        let version = job.versions.iter().find(|it| it.version == run.version);
+        let options = version.map_or(&job.options, |version| &version.options);
         Self {
             job: job.id.to_string(),
             job_state: job.state.as_str(),
             created_ms: job.created_ms,
-            target: job.options.target.clone(),
-            template: job.options.template.clone(),
+            target: options.target.clone(),
+            template: options.template.clone(),
             version: run.version,
             stage: run.stage.as_str(),
             state: run.state.as_str(),
@@ -73,7 +99,7 @@ impl StageRow {
 /// All stage runs, newest job first, page by page: a long history does not fit in memory twice.
 fn rows(store: JobStore) -> impl Stream<Item = io::Result<Vec<StageRow>>> {
     let read = |(store, before): (JobStore, Option<JobId>)| async move {
-        let jobs = store.list(before, PAGE).await.map_err(io::Error::other)?;
+        let jobs = store.list_whole(before, PAGE).await.map_err(io::Error::other)?;
         let Some(last) = jobs.last() else { return Ok(None) };
         let before = Some(last.id);
         let rows = jobs.iter().flat_map(|job| job.stages.iter().map(|run| StageRow::new(job, run)));
@@ -97,10 +123,13 @@ fn respond(kind: &'static str, name: &'static str, body: Body) -> Response {
     responses((status = 200, description = "One line for each stage run", body = String, content_type = "text/csv"))
 )]
 pub(in crate::web) async fn csv(State(state): State<AppState>) -> Result<Response, WebError> {
-    let mut first = true;
-    let pages = rows(state.store).map(move |page| {
-        let mut writer = csv::WriterBuilder::new().has_headers(first).from_writer(Vec::new());
-        first = false;
+    let mut heading = Some(StageRow::NAMES);
+    // A page without rows, so that the headings stand there even where no job does.
+    let pages = stream::once(async { Ok(Vec::new()) }).chain(rows(state.store)).map(move |page| {
+        let mut writer = csv::WriterBuilder::new().has_headers(false).from_writer(Vec::new());
+        if let Some(names) = heading.take() {
+            writer.write_record(names).map_err(io::Error::other)?;
+        }
         for row in page? {
             writer.serialize(row).map_err(io::Error::other)?;
         }

@@ -12,7 +12,7 @@ use super::super::engaged;
 use super::super::error::{ErrorBody, WebError};
 use super::super::sse::ServerSentEvent;
 use super::super::state::{AppState, Task};
-use super::{event, new_id, now_s, respond};
+use super::{TEXT_BACKLOG, event, new_id, now_s, respond};
 use crate::engine::{ChatMessage, Finish, GenerateOptions, Generation, Role};
 
 /// Tokens of an answer when the request names no number.
@@ -20,6 +20,9 @@ const DEFAULT_MAX_TOKENS: u32 = 1024;
 
 /// The most that may be asked for.
 const MAX_TOKENS: u32 = 8192;
+
+/// Other servers take seeds with a sign.
+const MAX_SEED: u64 = i64::MAX as u64;
 
 /// The most stop strings, as OpenAI's interface has it.
 const MAX_STOPS: usize = 4;
@@ -119,6 +122,8 @@ struct Part {
     #[serde(rename = "type")]
     #[schema(pattern = "^text$")]
     kind: String,
+    /// Of a text, there.
+    #[serde(default)]
     text: String,
 }
 
@@ -271,7 +276,7 @@ async fn stream(
     piece: Piece,
     with_usage: bool,
 ) -> Result<Response, WebError> {
-    let pieces = engaged::stream(state, move |desk, outlet| {
+    let pieces = engaged::stream(state, TEXT_BACKLOG, move |desk, outlet| {
         let mut begun = false;
         let mut gone = Ok(());
         let generation = desk.engines.answer(&messages, &options, &desk.control, &mut |text| {
@@ -356,8 +361,9 @@ fn options(state: &AppState, request: &ChatRequest) -> Result<GenerateOptions, W
         temperature: request.temperature.unwrap_or(defaults.temperature),
         top_p: request.top_p.unwrap_or(defaults.top_p),
         repeat_penalty: defaults.repeat_penalty,
-        // Any number will do, as long as the same gives the same.
-        seed: request.seed.map_or(defaults.seed, i64::cast_unsigned),
+        // Any number will do, as long as the same gives the same; without one, another answer
+        // each time.
+        seed: request.seed.map_or_else(rand::random, |seed| seed.cast_unsigned() & MAX_SEED),
         stop,
     };
     let lengths = [request.max_tokens, request.max_completion_tokens];

@@ -39,6 +39,10 @@ pub(super) fn routes(largest_upload: usize) -> Router<AppState> {
         .merge(upload)
 }
 
+/// Pieces of text that are kept for a client that falls behind: more than any answer has, so that
+/// no model waits for a client.
+const TEXT_BACKLOG: usize = 32_768;
+
 /// Seconds since 1970, which answers carry.
 fn now_s() -> u64 {
     let since = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH);
@@ -66,10 +70,7 @@ fn respond(
     let events = pieces
         .map(move |piece| match piece {
             Ok(bytes) => String::from_utf8_lossy(&bytes).into_owned(),
-            Err(error) => {
-                error.log();
-                error.body().to_string()
-            }
+            Err(error) => error.body().to_string(),
         })
         .map(Some)
         .chain(futures::stream::once(async { None }))

@@ -24,6 +24,9 @@ const FOREIGN_VOICES: [&str; 13] = [
     "shimmer", "verse",
 ];
 
+/// Sentences that are spoken ahead of a client that falls behind.
+const SOUND_BACKLOG: usize = 16;
+
 /// A text to be spoken.
 #[derive(Debug, Deserialize, ToSchema)]
 pub(in crate::web) struct SpeechBody {
@@ -103,7 +106,7 @@ pub(in crate::web) async fn speak(
     let (language, voice) = voice(&state, &body)?;
     let form = StreamForm::from(body.response_format.unwrap_or(Form::Mp3));
     let request = SpeechRequest { text: body.input, language, voice, speed };
-    let pieces = engaged::stream(&state, move |desk, outlet| {
+    let pieces = engaged::stream(&state, SOUND_BACKLOG, move |desk, outlet| {
         let encoding = |error: io::Error| StageError::internal("Encoding failed.", error);
         let mut stream: Option<EncodedStream> = None;
         desk.engines.speak(&request, &desk.control, &mut |audio| {
@@ -130,10 +133,7 @@ fn pieces_or_abort(
     pieces: impl futures::Stream<Item = Result<axum::body::Bytes, WebError>>,
 ) -> impl futures::Stream<Item = io::Result<axum::body::Bytes>> {
     futures::StreamExt::map(pieces, |piece| {
-        piece.map_err(|error| {
-            error.log();
-            io::Error::other("the speech could not be finished")
-        })
+        piece.map_err(|_| io::Error::other("the speech could not be finished"))
     })
 }
 

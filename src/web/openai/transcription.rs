@@ -16,7 +16,7 @@ use super::super::recording::{Received, Recording};
 use super::super::sse::ServerSentEvent;
 use super::super::state::AppState;
 use super::super::upload::{bad_form, broken_off, read_text};
-use super::{event, respond};
+use super::{TEXT_BACKLOG, event, respond};
 use crate::engine::{Control, Progress};
 use crate::stage::{AUTO, ErrorCode, StageError};
 use crate::text::{Transcript, language, subtitles};
@@ -124,13 +124,15 @@ pub(in crate::web) async fn transcribe(
 ) -> Result<Response, WebError> {
     let (recording, wanted) = {
         let _permit = state.admit_upload()?;
+        // Nobody should send a long recording only to be refused.
+        engaged::check_room(&state)?;
         state.store.check_disk()?;
         read_form(&state, request).await?
     };
     // English-only models need no telling, and others find out.
     let language = if wanted.language.is_empty() { AUTO.to_owned() } else { wanted.language };
     if wanted.stream {
-        let pieces = engaged::stream(&state, move |desk, outlet| {
+        let pieces = engaged::stream(&state, TEXT_BACKLOG, move |desk, outlet| {
             let told = AtomicBool::new(false);
             let tell = |text: &str| {
                 told.store(true, Ordering::Relaxed);
