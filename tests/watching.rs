@@ -161,6 +161,10 @@ async fn the_interface_describes_itself_to_programs_and_people() {
     let info = site.get("/api/v1/info").await.json();
     assert_eq!(info["version"], env!("CARGO_PKG_VERSION"));
     assert_eq!(info["served"][1]["model"], "stub");
+    assert_eq!(
+        (&info["stages"][0]["stage"], &info["stages"][0]["device"]),
+        (&"generate_text".into(), &"cpu".into())
+    );
 }
 
 /// Ids and names of the events that come within the next `count` messages.
@@ -213,7 +217,7 @@ async fn a_stream_that_broke_off_goes_on_after_the_last_event_that_came() {
 }
 
 #[test]
-fn what_was_said_is_in_the_log_only_on_demand_and_a_request_has_one_name_in_it() {
+fn what_was_said_is_in_the_log_only_on_demand() {
     let log_of = |arguments: &[&str]| {
         let dir = tempfile::tempdir().unwrap();
         let log = dir.path().join("log");
@@ -232,4 +236,23 @@ fn what_was_said_is_in_the_log_only_on_demand_and_a_request_has_one_name_in_it()
     let open = log_of(&["--stub", "--log-content"]);
     assert!(open.contains("This is a stub transcript."), "{open}");
     assert!(open.lines().all(|line| serde_json::from_str::<Value>(line).is_ok()), "{open}");
+}
+
+#[test]
+fn what_a_request_causes_stands_in_the_log_under_its_name() {
+    let dir = tempfile::tempdir().unwrap();
+    let log = dir.path().join("log");
+    let mut program = mega(dir.path());
+    program.env("MEGA_LOG_FORMAT", "json").env("MEGA_API_TOKENS", "ann=correct-horse-battery");
+    program.stderr(std::fs::File::create(&log).unwrap());
+    let server = Server::logged(program, &["--stub"]);
+    let headers = "Authorization: Bearer nonsense\r\nX-Request-Id: my-request.7";
+    let answer = server.answer("GET", "/api/v1/jobs", headers);
+    assert!(answer.starts_with("HTTP/1.1 401"), "{answer}");
+    assert!(answer.contains("x-request-id: my-request.7"), "{answer}");
+    drop(server);
+    let log = std::fs::read_to_string(log).unwrap();
+    let line = log.lines().find(|line| line.contains("a wrong token was refused"));
+    let line: Value = serde_json::from_str(line.expect("it is told")).unwrap();
+    assert_eq!(line["span"]["id"], "my-request.7");
 }

@@ -16,7 +16,7 @@ use crate::stage::{self, AUTO, Direct, StageKind};
 use crate::text::language::LANGUAGES;
 use crate::text::templates;
 use crate::web::{
-    self, AppState, Certificate, Choice, Models, OfferedVoice, Served, Task, WebConfig,
+    self, AppState, Certificate, Choice, Models, OfferedVoice, Served, StageEngine, Task, WebConfig,
 };
 
 /// Arguments of `serve`.
@@ -183,6 +183,7 @@ fn offer(args: &ServeArgs, settings: &Settings, models: &ModelStore) -> WebConfi
         voices: if args.stub { Vec::new() } else { voices(settings, models) },
         access: settings.access.clone(),
         patience: WebConfig::PATIENCE,
+        stages: engines(args, settings, models),
         served: served(args, settings, models),
         max_text_chars: settings.max_text_chars,
         max_upload_bytes: settings.max_upload_bytes,
@@ -204,6 +205,32 @@ fn spoken(args: &ServeArgs, settings: &Settings, models: &ModelStore) -> Vec<Cho
             title: language.english_name.to_owned(),
         }))
         .collect()
+}
+
+/// What does the work of each stage of a job that names nothing.
+fn engines(args: &ServeArgs, settings: &Settings, models: &ModelStore) -> Vec<StageEngine> {
+    let target = &settings.defaults.target;
+    let engine = |stage: StageKind| {
+        let (role, device) = match stage {
+            StageKind::TranscribeAudio => ("speech-to-text".to_owned(), settings.hardware.name()),
+            StageKind::GenerateText => ("text-generation".to_owned(), settings.hardware.name()),
+            StageKind::SynthesisAudioEn => ("voice-en".to_owned(), "cpu".to_owned()),
+            StageKind::TranslateText => {
+                (format!("translation-en-{target}"), settings.hardware.name())
+            }
+            StageKind::SynthesisAudio => (format!("voice-{target}"), "cpu".to_owned()),
+        };
+        let (model, device) = match settings.remotes.get(&stage) {
+            _ if args.stub => (Some("stub".to_owned()), "cpu".to_owned()),
+            Some(remote) => (Some(remote.model.clone()), "remote".to_owned()),
+            None => {
+                let pick = settings.models.get(&role).map(String::as_str);
+                (models.resolve(&role, pick).ok().map(|found| found.model.id), device)
+            }
+        };
+        StageEngine { stage, model, device }
+    };
+    StageKind::ALL.map(engine).to_vec()
 }
 
 /// Pairs of languages that texts without a job are translated between.

@@ -33,5 +33,5 @@ mod words;
 
 pub use router::router;
 pub use serve::serve;
-pub use state::{AppState, Choice, Models, OfferedVoice, Served, Task, WebConfig};
+pub use state::{AppState, Choice, Models, OfferedVoice, Served, StageEngine, Task, WebConfig};
 pub use tls::{Certificate, TlsError};

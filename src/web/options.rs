@@ -212,6 +212,7 @@ mod tests {
             voices: Vec::new(),
             access: Access::default(),
             patience: WebConfig::PATIENCE,
+            stages: Vec::new(),
             served: Vec::new(),
             max_text_chars: 1,
             models: None,

@@ -12,7 +12,7 @@ use super::error::WebError;
 use crate::access::Access;
 use crate::jobs::{JobStore, Readiness};
 use crate::models::ModelStore;
-use crate::stage::{Direct, JobOptions};
+use crate::stage::{Direct, JobOptions, StageKind};
 
 /// Uploads that may be under way at once. Each may take
 /// [`WebConfig::max_upload_bytes`] of disk before it is accepted or refused.
@@ -57,6 +57,8 @@ pub struct WebConfig {
     pub access: Access,
     /// How long a body may stand still on its way in before it is given up.
     pub patience: Duration,
+    /// What does the work of each stage of a job that names nothing.
+    pub stages: Vec<StageEngine>,
     /// What does the work of requests without a job.
     pub served: Vec<Served>,
     /// Longest text, in characters, that is translated or spoken without a job.
@@ -65,6 +67,17 @@ pub struct WebConfig {
     pub models: Option<Models>,
     /// Jobs that run side by side.
     pub workers: usize,
+}
+
+/// What does the work of a stage.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct StageEngine {
+    /// Which stage.
+    pub stage: StageKind,
+    /// What the model is called; none where none is installed.
+    pub model: Option<String>,
+    /// `cpu`, `cuda:0` or `remote`.
+    pub device: String,
 }
 
 /// What a model is for.

@@ -91,6 +91,20 @@ impl Server {
         Some((status, if chunked { join_chunks(&body)? } else { body }))
     }
 
+    /// Sends a request without a body, with lines of its head beside the usual ones, and returns
+    /// the whole answer.
+    pub fn answer(&self, method: &str, path: &str, headers: &str) -> String {
+        let mut stream = TcpStream::connect(&self.address).expect("the server listens");
+        let head = format!(
+            "{method} {path} HTTP/1.1\r\nHost: {}\r\nConnection: close\r\n{headers}\r\n\r\n",
+            self.address
+        );
+        stream.write_all(head.as_bytes()).expect("the server reads");
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer).expect("the answer is text");
+        answer
+    }
+
     /// Follows a job's events to their end and returns the job.
     pub fn finished(&self, id: &str) -> serde_json::Value {
         // The event stream ends with the job.

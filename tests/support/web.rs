@@ -8,8 +8,10 @@ use axum::http::{Method, Request, StatusCode, header};
 use axum::response::Response;
 use mega_pipeline::access::Access;
 use mega_pipeline::jobs::{JobId, JobStore, Readiness, StoreOptions};
-use mega_pipeline::stage::{Direct, JobOptions, stub};
-use mega_pipeline::web::{self, AppState, Choice, OfferedVoice, Served, Task, WebConfig};
+use mega_pipeline::stage::{Direct, JobOptions, StageKind, stub};
+use mega_pipeline::web::{
+    self, AppState, Choice, OfferedVoice, Served, StageEngine, Task, WebConfig,
+};
 use serde_json::Value;
 use tempfile::TempDir;
 use tokio::sync::watch;
@@ -214,6 +216,11 @@ fn config() -> WebConfig {
         voices: ["en-one", "en-two", "fr-one", "pt-one"]
             .map(|id| OfferedVoice { language: id[..2].to_owned(), choice: choice(id, id) })
             .to_vec(),
+        stages: vec![StageEngine {
+            stage: StageKind::GenerateText,
+            model: Some("stub".to_owned()),
+            device: "cpu".to_owned(),
+        }],
         served: vec![
             Served {
                 model: "stub-ear".to_owned(),

@@ -15,6 +15,7 @@ use super::super::error::{ErrorBody, WebError};
 use super::super::state::{AppState, Task};
 use crate::jobs::JobState;
 use crate::metrics::{Now, commit};
+use crate::stage::StageKind;
 
 /// The form of [`metrics`], as Prometheus asks for it.
 const OPEN_METRICS: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
@@ -85,10 +86,22 @@ pub(in crate::web) struct Info {
     workers: usize,
     /// Whether a token is asked for.
     asks_for_token: bool,
+    /// What does the work of each stage of a job that names nothing.
+    stages: Vec<StageInfo>,
     /// What does the work of requests without a job.
     served: Vec<ServedInfo>,
     /// Installed weights.
     models: Vec<ModelInfo>,
+}
+
+/// What does the work of a stage.
+#[derive(Debug, Serialize, ToSchema)]
+struct StageInfo {
+    stage: StageKind,
+    /// Absent where no model is installed.
+    model: Option<String>,
+    /// `cpu`, `cuda:0` or `remote`.
+    device: String,
 }
 
 /// A model that does a task.
@@ -126,6 +139,11 @@ pub(in crate::web) async fn info(State(state): State<AppState>) -> Json<Info> {
     let config = &state.config;
     let features =
         [("cuda", cfg!(feature = "cuda")), ("sound-device", cfg!(feature = "sound-device"))];
+    let stages = config.stages.iter().map(|it| StageInfo {
+        stage: it.stage,
+        model: it.model.clone(),
+        device: it.device.clone(),
+    });
     let served = config.served.iter().map(|served| ServedInfo {
         task: match served.task {
             Task::Transcription => "transcription",
@@ -153,6 +171,7 @@ pub(in crate::web) async fn info(State(state): State<AppState>) -> Json<Info> {
         features: features.into_iter().filter(|(_, built)| *built).map(|(name, _)| name).collect(),
         workers: config.workers,
         asks_for_token: !config.access.is_open(),
+        stages: stages.collect(),
         served: served.collect(),
         models: models.collect(),
     })
