@@ -1,5 +1,6 @@
 # syntax=docker/dockerfile:1
-# The CPU image. Both bases can come from a mirror; the second needs glibc 2.36 and libstdc++.
+# The CPU image. Both bases can come from a mirror; the second gives its glibc and libstdc++, and
+# must not be older than the first.
 ARG RUST_IMAGE=rust:1.95-bookworm
 ARG RUNTIME_IMAGE=debian:bookworm-slim
 
@@ -22,27 +23,37 @@ RUN --mount=type=cache,target=/usr/local/cargo/registry \
     cargo build --release --locked --no-default-features
 
 FROM dependencies AS build
+ARG MEGA_COMMIT=unknown
 COPY . .
 # Newer than what the stage before has compiled of them.
 RUN touch src/main.rs src/lib.rs
 RUN --mount=type=cache,target=/usr/local/cargo/registry \
     cargo build --release --locked --no-default-features
 
-FROM ${RUNTIME_IMAGE} AS runtime
+# All that the image holds: the program, the five libraries that it needs, two folders, a user.
+FROM ${RUNTIME_IMAGE} AS assembled
+COPY --from=build /build/target/release/mega-pipeline /usr/local/bin/mega-pipeline
+RUN set -eu; \
+    install -d /image/etc /image/usr/local/bin; \
+    install -d -m 1777 /image/tmp; \
+    install -d -m 0700 -o 10001 -g 10001 /image/data; \
+    install -d -o 10001 -g 10001 /image/models; \
+    echo 'mega:x:10001:10001::/data:/' >/image/etc/passwd; \
+    cp /usr/local/bin/mega-pipeline /image/usr/local/bin/; \
+    ldd /usr/local/bin/mega-pipeline | grep -o '/[^ ]*' | sort -u >/libraries; \
+    while read -r library; do cp -L --parents "$library" /image; done </libraries
+
+FROM scratch AS runtime
 LABEL org.opencontainers.image.title="Mega Pipeline" \
       org.opencontainers.image.description="Speak a prompt; hear it continued in English and in another language" \
       org.opencontainers.image.licenses="GPL-3.0-or-later"
-# Weights are fetched over HTTPS.
-RUN apt-get update \
-    && apt-get install -y --no-install-recommends ca-certificates libstdc++6 \
-    && rm -rf /var/lib/apt/lists/* \
-    && useradd --uid 10001 --no-create-home --home-dir /data mega \
-    && install -d -o mega -g mega /data /models
-COPY --from=build /build/target/release/mega-pipeline /usr/local/bin/mega-pipeline
+COPY --from=assembled /image /
 ENV MEGA_DATA_DIR=/data \
     MEGA_MODELS_DIR=/models \
-    MEGA_LISTEN=0.0.0.0:8080
-USER mega
+    MEGA_LISTEN=0.0.0.0:8080 \
+    PATH=/usr/local/bin
+# A number, so that an orchestrator can see that it is not root.
+USER 10001
 VOLUME ["/data", "/models"]
 EXPOSE 8080
 STOPSIGNAL SIGTERM
