@@ -30,7 +30,8 @@ RUN touch src/main.rs src/lib.rs
 RUN --mount=type=cache,target=/usr/local/cargo/registry \
     cargo build --release --locked --no-default-features
 
-# All that the image holds: the program, the five libraries that it needs, two folders, a user.
+# All that the image holds: the program, the libraries that it and ONNX Runtime, which comes with
+# the weights, are linked to, two folders, a user.
 FROM ${RUNTIME_IMAGE} AS assembled
 COPY --from=build /build/target/release/mega-pipeline /usr/local/bin/mega-pipeline
 RUN set -eu; \
@@ -41,6 +42,8 @@ RUN set -eu; \
     echo 'mega:x:10001:10001::/data:/' >/image/etc/passwd; \
     cp /usr/local/bin/mega-pipeline /image/usr/local/bin/; \
     ldd /usr/local/bin/mega-pipeline | grep -o '/[^ ]*' | sort -u >/libraries; \
+    libc=$(dirname "$(grep '/libc[.]so' /libraries)"); \
+    for name in libdl.so.2 libpthread.so.0 librt.so.1; do echo "$libc/$name"; done >>/libraries; \
     while read -r library; do cp -L --parents "$library" /image; done </libraries
 
 FROM scratch AS runtime

@@ -2,6 +2,7 @@
 //!
 //! Called by `main` only. This file parses, reads the configuration and hands on.
 
+mod batch;
 mod bench;
 mod completions;
 mod config;
@@ -81,6 +82,8 @@ enum Command {
     Serve(serve::ServeArgs),
     /// Run one recording through the stages, without a server
     Run(run::RunArgs),
+    /// Run a folder of recordings, laid out as the course's bucket
+    Batch(batch::BatchArgs),
     /// Record a prompt from the microphone and run it through the stages
     Record(record::RecordArgs),
     /// List, pull, verify or remove weights
@@ -119,10 +122,11 @@ pub fn run(cli: Cli) -> Result<(), AppError> {
     let config = read_config(&cli.global, std::env::vars_os())?;
     let settings = Settings::new(&config)?;
     telemetry::init(&settings)?;
-    limit_threads(&settings);
+    prepare_libraries(&settings);
     match command {
         Command::Serve(args) => serve::run(&args, &settings),
         Command::Run(args) => run::run(&args, &settings),
+        Command::Batch(args) => batch::run(&args, &settings),
         Command::Record(args) => record::run(&args, &settings),
         Command::Models(args) => run_models(args, &settings),
         Command::Voices(args) => voices::run(&args, &settings),
@@ -157,13 +161,18 @@ fn runtime() -> Result<tokio::runtime::Runtime, AppError> {
         .map_err(|error| AppError::Other(format!("the event loop cannot start: {error}")))
 }
 
-/// Makes candle use as many threads as the settings say.
-fn limit_threads(settings: &Settings) {
+/// Sets what libraries read from the environment alone: how many threads candle uses, and that
+/// ONNX Runtime, whose published builds send figures of their use to their maker unless they are
+/// told not to (since 1.29), sends and keeps none.
+fn prepare_libraries(settings: &Settings) {
     const THREADS: &str = "RAYON_NUM_THREADS";
-    if std::env::var_os(THREADS).is_none() {
-        // SAFETY: no other thread runs yet: this is called before the event loop, the
-        // worker and every model.
-        unsafe { std::env::set_var(THREADS, settings.hardware.threads.to_string()) };
+    // SAFETY: no other thread runs yet: this is called before the event loop, the
+    // worker and every model.
+    unsafe {
+        if std::env::var_os(THREADS).is_none() {
+            std::env::set_var(THREADS, settings.hardware.threads.to_string());
+        }
+        std::env::set_var("ORT_DISABLE_TELEMETRY", "1");
     }
 }
 

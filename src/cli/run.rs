@@ -203,7 +203,8 @@ fn read_input(input: &Path, only: Option<StageKind>) -> Result<Artifacts, AppErr
     Ok(inputs)
 }
 
-fn run_stage(
+/// Loads a stage and runs it, showing how far it is.
+pub(super) fn run_stage(
     stage: &mut dyn Stage,
     inputs: &Artifacts,
     options: &JobOptions,
@@ -268,7 +269,7 @@ fn default_out(input: &Path) -> PathBuf {
 }
 
 /// The first Ctrl-C stops the running stage at its next check, the second ends the process.
-fn stop_on_interrupt(cancel: &Cancel) -> Result<(), AppError> {
+pub(super) fn stop_on_interrupt(cancel: &Cancel) -> Result<(), AppError> {
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()

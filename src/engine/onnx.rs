@@ -49,6 +49,7 @@ pub fn init(library: &Path) -> Result<(), EngineError> {
         return Err(load_error(library, detail));
     }
     let environment = ort::init_from(&path).map_err(|error| load_error(library, error))?;
+    // That stops only what comes after it; ORT_DISABLE_TELEMETRY, which `cli` sets, stops all.
     environment.with_name("mega-pipeline").with_telemetry(false).commit();
     *in_use = Some(path);
     Ok(())

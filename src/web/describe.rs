@@ -153,8 +153,9 @@ fn kinds(content: &Value) -> Vec<String> {
     content.as_object().into_iter().flatten().map(|(kind, _)| kind.clone()).collect()
 }
 
+/// A text as it is read on the page, without the marks of code.
 fn text(value: &Value) -> String {
-    value.as_str().unwrap_or_default().to_owned()
+    value.as_str().unwrap_or_default().replace('`', "")
 }
 
 #[cfg(test)]

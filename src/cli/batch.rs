@@ -1,0 +1,200 @@
+//! `mega-pipeline batch`: a folder laid out as the bucket of the course's tutorial app, in which
+//! this one program takes the place of the five containers.
+//!
+//! Recordings lie in `input_audios/`; what the stages make of them lies under the same names in
+//! folders of the group: `text_prompts/`, `text_paragraphs/`, `text_audios/`, `text_translated/`
+//! and `output_audios/`. What is there already is not made again.
+
+use std::ffi::OsStr;
+use std::fs;
+use std::io::Write;
+use std::path::{Path, PathBuf};
+use std::time::Instant;
+
+use clap::Args;
+
+use super::run::{run_stage, stop_on_interrupt};
+use crate::audio::Compression;
+use crate::engine::Cancel;
+use crate::error::{AppError, exit};
+use crate::settings::Settings;
+use crate::stage::{Artifact, Artifacts, ErrorCode, JobOptions, Stage, StageKind};
+use crate::text::Transcript;
+
+/// Where the recordings lie.
+const RECORDINGS: &str = "input_audios";
+
+/// Arguments of `batch`.
+#[derive(Debug, Args)]
+pub struct BatchArgs {
+    /// The folder that stands for the bucket
+    dir: PathBuf,
+    /// Name of the group, under which the results lie
+    #[arg(long, value_name = "NAME")]
+    group: String,
+    /// Make everything again, whatever is there
+    #[arg(long)]
+    force: bool,
+    /// Language to translate to, such as fr
+    #[arg(long, value_name = "TAG")]
+    target: Option<String>,
+    /// Every stage a fast stub, for tests and load tests
+    #[arg(long)]
+    stub: bool,
+}
+
+/// What became of the recordings.
+#[derive(Debug, Default)]
+struct Summary {
+    made: usize,
+    skipped: usize,
+    failed: usize,
+}
+
+/// Takes every recording through the stages whose results are not there yet.
+///
+/// # Errors
+/// When the folder has no recordings or cannot be written. A recording that fails does not keep
+/// the others from being done; the exit code then tells of it.
+pub fn run(args: &BatchArgs, settings: &Settings) -> Result<(), AppError> {
+    let mut parts = Path::new(&args.group).components();
+    let is_name = matches!(parts.next(), Some(std::path::Component::Normal(_)));
+    if !is_name || parts.next().is_some() {
+        return Err(AppError::Other(format!("`{}` cannot be the name of a folder", args.group)));
+    }
+    let recordings = recordings(&args.dir.join(RECORDINGS))?;
+    let mut options = settings.defaults.clone();
+    if let Some(target) = &args.target {
+        options.target.clone_from(target);
+    }
+    let mut stages = super::stages(args.stub, settings)?;
+    let cancel = Cancel::default();
+    stop_on_interrupt(&cancel)?;
+    let began = Instant::now();
+    let mut summary = Summary::default();
+    for (number, recording) in recordings.iter().enumerate() {
+        eprintln!("{} of {}: {}", number + 1, recordings.len(), recording.display());
+        match take(recording, args, &mut stages, &options, &cancel, &mut summary) {
+            Ok(()) => {}
+            Err(AppError::Stage { error, .. }) if error.code == ErrorCode::Canceled => {
+                return Err(AppError::Told(exit::INTERRUPTED));
+            }
+            Err(error) => {
+                summary.failed += 1;
+                eprintln!("{}: {}", recording.display(), error.sentence().unwrap_or_default());
+            }
+        }
+    }
+    println!(
+        "{} recordings: {} results made, {} there already, {} recordings failed; {:.1} s",
+        recordings.len(),
+        summary.made,
+        summary.skipped,
+        summary.failed,
+        began.elapsed().as_secs_f64()
+    );
+    if summary.failed == 0 { Ok(()) } else { Err(AppError::Told(exit::FAILED)) }
+}
+
+/// The recordings in order of name.
+fn recordings(dir: &Path) -> Result<Vec<PathBuf>, AppError> {
+    let mut recordings = Vec::new();
+    for entry in fs::read_dir(dir).map_err(AppError::io(dir))? {
+        let path = entry.map_err(AppError::io(dir))?.path();
+        let hidden = path.file_name().is_some_and(|name| name.as_encoded_bytes().starts_with(b"."));
+        if path.is_file() && !hidden {
+            recordings.push(path);
+        }
+    }
+    recordings.sort();
+    if recordings.is_empty() {
+        return Err(AppError::Other(format!("there are no recordings in {}", dir.display())));
+    }
+    Ok(recordings)
+}
+
+/// Takes one recording through the stages.
+fn take(
+    recording: &Path,
+    args: &BatchArgs,
+    stages: &mut [Box<dyn Stage>],
+    options: &JobOptions,
+    cancel: &Cancel,
+    summary: &mut Summary,
+) -> Result<(), AppError> {
+    let stem = recording.file_stem().unwrap_or_default();
+    let mut inputs = Artifacts { prompt: recording.to_owned(), ..Artifacts::default() };
+    for stage in stages {
+        let kind = stage.kind();
+        let path = result_of(&args.dir, kind, &args.group, stem);
+        if !args.force && path.is_file() {
+            summary.skipped += 1;
+            read_into(&mut inputs, kind, &path)?;
+            continue;
+        }
+        let output = run_stage(stage.as_mut(), &inputs, options, cancel)?;
+        write(&path, &output.artifact)?;
+        summary.made += 1;
+        inputs.accept(kind, output.artifact);
+    }
+    Ok(())
+}
+
+/// Where the course has a stage's result.
+fn result_of(dir: &Path, kind: StageKind, group: &str, stem: &OsStr) -> PathBuf {
+    let (folder, extension) = match kind {
+        StageKind::TranscribeAudio => ("text_prompts", "txt"),
+        StageKind::GenerateText => ("text_paragraphs", "txt"),
+        StageKind::SynthesisAudioEn => ("text_audios", "mp3"),
+        StageKind::TranslateText => ("text_translated", "txt"),
+        StageKind::SynthesisAudio => ("output_audios", "mp3"),
+    };
+    let mut name = stem.to_owned();
+    name.push(".");
+    name.push(extension);
+    dir.join(folder).join(group).join(name)
+}
+
+/// What a stage made before, for those that follow. Speech is read by none.
+fn read_into(inputs: &mut Artifacts, kind: StageKind, path: &Path) -> Result<(), AppError> {
+    if matches!(kind, StageKind::SynthesisAudioEn | StageKind::SynthesisAudio) {
+        return Ok(());
+    }
+    let text = fs::read_to_string(path).map_err(AppError::io(path))?.trim().to_owned();
+    inputs.accept(
+        kind,
+        match kind {
+            StageKind::TranscribeAudio => Artifact::Transcript(Transcript {
+                language: "en".to_owned(),
+                text,
+                segments: Vec::new(),
+            }),
+            _ => Artifact::Text(text),
+        },
+    );
+    Ok(())
+}
+
+/// Writes a result in the form that its name says, whole or not at all.
+fn write(path: &Path, artifact: &Artifact) -> Result<(), AppError> {
+    let dir = path.parent().unwrap_or(Path::new("."));
+    fs::create_dir_all(dir).map_err(AppError::io(dir))?;
+    let mut bytes = Vec::new();
+    match artifact {
+        Artifact::Transcript(transcript) => bytes.extend(transcript.text.as_bytes()),
+        Artifact::Text(text) => bytes.extend(text.as_bytes()),
+        Artifact::Audio(audio) => {
+            Compression::Mp3.write(audio, &mut bytes).map_err(AppError::io(path))?;
+        }
+    }
+    let written = || -> std::io::Result<()> {
+        let mut file = tempfile::NamedTempFile::new_in(dir)?;
+        file.write_all(&bytes)?;
+        // Others may be waiting for the results, as the course's containers do.
+        let mode = std::os::unix::fs::PermissionsExt::from_mode(0o644);
+        file.as_file().set_permissions(mode)?;
+        file.persist(path)?;
+        Ok(())
+    };
+    written().map_err(AppError::io(path))
+}
