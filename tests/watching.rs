@@ -250,9 +250,16 @@ fn what_a_request_causes_stands_in_the_log_under_its_name() {
     let answer = server.answer("GET", "/api/v1/jobs", headers);
     assert!(answer.starts_with("HTTP/1.1 401"), "{answer}");
     assert!(answer.contains("x-request-id: my-request.7"), "{answer}");
+    let headers = "Authorization: Bearer correct-horse-battery\r\nX-Request-Id: my-request.8";
+    let answer = server.answer("POST", "/sample", headers);
+    assert!(answer.starts_with("HTTP/1.1 303"), "{answer}");
     drop(server);
     let log = std::fs::read_to_string(log).unwrap();
-    let line = log.lines().find(|line| line.contains("a wrong token was refused"));
-    let line: Value = serde_json::from_str(line.expect("it is told")).unwrap();
-    assert_eq!(line["span"]["id"], "my-request.7");
+    for (told, request) in
+        [("a wrong token was refused", "my-request.7"), ("accepted", "my-request.8")]
+    {
+        let line = log.lines().find(|line| line.contains(told));
+        let line: Value = serde_json::from_str(line.expect("it is told")).unwrap();
+        assert_eq!(line["span"]["id"], request, "{line}");
+    }
 }

@@ -50,6 +50,8 @@ impl JobStore {
             return known;
         }
         fault::reach(Point::Accepted).map_err(JobError::io("accepting"))?;
+        // Where a request caused it, its name stands beside this one.
+        tracing::info!(job = %id, "accepted");
         self.0.events.send(id, JobEventKind::Job { state: JobState::Queued });
         self.wake();
         Ok(id)
