@@ -34,6 +34,12 @@ impl Access {
         self.tokens.is_empty()
     }
 
+    /// Whether pages of the site `origin` may use the API.
+    #[must_use]
+    pub fn allows_origin(&self, origin: &str) -> bool {
+        self.cors_origins.iter().any(|allowed| allowed == origin)
+    }
+
     /// Whose `secret` this is. Takes the same time whether and where a token differs.
     #[must_use]
     pub fn by_secret(&self, secret: &str) -> Option<&ApiToken> {

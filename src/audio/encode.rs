@@ -105,10 +105,14 @@ fn write(audio: &Audio, sink: impl Write + Seek) -> Result<(), hound::Error> {
     };
     let mut writer = WavWriter::new(sink, spec)?;
     for &sample in &audio.samples {
-        // `as` turns NaN into 0, which is silence.
-        writer.write_sample((sample.clamp(-1.0, 1.0) * 32_767.0).round() as i16)?;
+        writer.write_sample(pcm16(sample))?;
     }
     writer.finalize()
+}
+
+/// A sample as 16-bit PCM has it. What is no number becomes 0, which is silence.
+fn pcm16(sample: f32) -> i16 {
+    (sample.clamp(-1.0, 1.0) * 32_767.0).round() as i16
 }
 
 fn into_io(error: hound::Error) -> io::Error {

@@ -19,6 +19,9 @@ use crate::web::{
     self, AppState, Certificate, Choice, Models, OfferedVoice, Served, StageEngine, Task, WebConfig,
 };
 
+/// What stands for the device, and for a model without a name, of another server.
+const REMOTE: &str = "remote";
+
 /// Arguments of `serve`.
 #[derive(Debug, Default, Args)]
 #[expect(clippy::struct_excessive_bools, reason = "each is a flag")]
@@ -173,6 +176,8 @@ fn offer(args: &ServeArgs, settings: &Settings, models: &ModelStore) -> WebConfi
         .collect();
     let templates =
         templates::ALL.iter().map(|template| choice(template.name, template.title)).collect();
+    let stages = engines(args, settings, models);
+    let voices = if args.stub { Vec::new() } else { voices(settings, models) };
     WebConfig {
         defaults: settings.defaults.clone(),
         spoken: spoken(args, settings, models),
@@ -180,11 +185,11 @@ fn offer(args: &ServeArgs, settings: &Settings, models: &ModelStore) -> WebConfi
         translations: translations(args, settings, models),
         rough,
         templates,
-        voices: if args.stub { Vec::new() } else { voices(settings, models) },
+        served: served(&stages, &voices),
+        stages,
+        voices,
         access: settings.access.clone(),
         patience: WebConfig::PATIENCE,
-        stages: engines(args, settings, models),
-        served: served(args, settings, models),
         max_text_chars: settings.max_text_chars,
         max_upload_bytes: settings.max_upload_bytes,
         models: (!args.stub)
@@ -222,7 +227,8 @@ fn engines(args: &ServeArgs, settings: &Settings, models: &ModelStore) -> Vec<St
         };
         let (model, device) = match settings.remotes.get(&stage) {
             _ if args.stub => (Some("stub".to_owned()), "cpu".to_owned()),
-            Some(remote) => (Some(remote.model.clone()), "remote".to_owned()),
+            Some(remote) if remote.model.is_empty() => (Some(REMOTE.to_owned()), REMOTE.to_owned()),
+            Some(remote) => (Some(remote.model.clone()), REMOTE.to_owned()),
             None => {
                 let pick = settings.models.get(&role).map(String::as_str);
                 (models.resolve(&role, pick).ok().map(|found| found.model.id), device)
@@ -247,39 +253,26 @@ fn translations(
     pairs.into_iter().map(|(from, to)| (from.to_owned(), to.to_owned())).collect()
 }
 
-/// What does the work of requests without a job.
-fn served(args: &ServeArgs, settings: &Settings, models: &ModelStore) -> Vec<Served> {
-    let tasks = [
-        (Task::Transcription, StageKind::TranscribeAudio, "speech-to-text"),
-        (Task::Text, StageKind::GenerateText, "text-generation"),
-    ];
-    let engines = tasks.into_iter().filter_map(|(task, stage, role)| {
-        let (model, device) = match settings.remotes.get(&stage) {
-            _ if args.stub => ("stub".to_owned(), "cpu".to_owned()),
-            Some(remote) if remote.model.is_empty() => ("remote".to_owned(), "remote".to_owned()),
-            Some(remote) => (remote.model.clone(), "remote".to_owned()),
-            None => {
-                let pick = settings.models.get(role).map(String::as_str);
-                (models.resolve(role, pick).ok()?.model.id, settings.hardware.name())
+/// What does the work of requests without a job: the engines of the stages, and of speech every
+/// voice that is here.
+fn served(engines: &[StageEngine], voices: &[OfferedVoice]) -> Vec<Served> {
+    let engines = engines.iter().filter_map(|engine| {
+        let task = match engine.stage {
+            StageKind::TranscribeAudio => Task::Transcription,
+            StageKind::GenerateText => Task::Text,
+            StageKind::SynthesisAudioEn | StageKind::SynthesisAudio if engine.device == REMOTE => {
+                Task::Speech
             }
+            _ => return None,
         };
-        Some(Served { model, task, device })
+        Some(Served { model: engine.model.clone()?, task, device: engine.device.clone() })
     });
-    let speaking = [StageKind::SynthesisAudioEn, StageKind::SynthesisAudio]
-        .into_iter()
-        .filter_map(|stage| settings.remotes.get(&stage))
-        .map(|remote| Served {
-            model: remote.model.clone(),
-            task: Task::Speech,
-            device: "remote".to_owned(),
-        });
-    let voices = if args.stub { Vec::new() } else { voices(settings, models) };
-    let voices = voices.into_iter().map(|voice| Served {
-        model: voice.choice.value,
+    let voices = voices.iter().map(|voice| Served {
+        model: voice.choice.value.clone(),
         task: Task::Speech,
         device: "cpu".to_owned(),
     });
-    engines.chain(speaking).chain(voices).collect()
+    engines.chain(voices).collect()
 }
 
 fn voices(settings: &Settings, models: &ModelStore) -> Vec<OfferedVoice> {

@@ -20,20 +20,14 @@ pub fn understands_many(store: &ModelStore, settings: &Settings) -> bool {
 /// Languages that can be translated to and spoken.
 #[must_use]
 pub fn targets(store: &ModelStore, settings: &Settings) -> Vec<&'static language::Language> {
-    let remote = |stage| settings.remotes.contains_key(&stage);
-    let translates = |tag: &str| {
-        remote(StageKind::TranslateText)
-            || remote(StageKind::GenerateText)
-            || is_installed(store, &settings.models, &translation_role(tag))
-    };
     let speaks = |tag: &str| {
-        remote(StageKind::SynthesisAudio)
+        settings.remotes.contains_key(&StageKind::SynthesisAudio)
             || is_installed(store, &settings.models, &super::voices::role(tag))
     };
     language::LANGUAGES
         .iter()
         .filter(|language| language.tag != "en")
-        .filter(|language| translates(language.tag) && speaks(language.tag))
+        .filter(|language| translates(store, settings, "en", language.tag) && speaks(language.tag))
         .collect()
 }
 
@@ -41,15 +35,11 @@ pub fn targets(store: &ModelStore, settings: &Settings) -> Vec<&'static language
 /// that a model is there for, to English where one is, and through English between the others.
 #[must_use]
 pub fn translations(store: &ModelStore, settings: &Settings) -> Vec<(&'static str, &'static str)> {
-    let installed = |from: &str, to: &str| {
-        let text_model = from == "en" && settings.remotes.contains_key(&StageKind::GenerateText);
-        settings.remotes.contains_key(&StageKind::TranslateText)
-            || text_model
-            || is_installed(store, &settings.models, &format!("translation-{from}-{to}"))
-    };
     let tags = || language::LANGUAGES.iter().map(|language| language.tag);
-    let sources: Vec<&str> = tags().filter(|&tag| tag == "en" || installed(tag, "en")).collect();
-    let targets: Vec<&str> = tags().filter(|&tag| tag == "en" || installed("en", tag)).collect();
+    let sources: Vec<&str> =
+        tags().filter(|&tag| tag == "en" || translates(store, settings, tag, "en")).collect();
+    let targets: Vec<&str> =
+        tags().filter(|&tag| tag == "en" || translates(store, settings, "en", tag)).collect();
     let pairs = sources.iter().flat_map(|&from| targets.iter().map(move |&to| (from, to)));
     pairs.filter(|(from, to)| from != to).collect()
 }
@@ -61,13 +51,22 @@ pub fn is_rough(store: &ModelStore, settings: &Settings, tag: &str) -> bool {
     if settings.remotes.contains_key(&StageKind::TranslateText) {
         return false;
     }
-    let role = translation_role(tag);
+    let role = translation_role("en", tag);
     let found = store.resolve(&role, settings.models.get(&role).map(String::as_str));
     found.map_or(true, |found| found.model.kind == Kind::Gguf)
 }
 
-fn translation_role(tag: &str) -> String {
-    format!("translation-en-{tag}")
+/// Whether something translates a pair of languages at once: a server, an installed model, or a
+/// text model elsewhere, which translates from English alone.
+fn translates(store: &ModelStore, settings: &Settings, from: &str, to: &str) -> bool {
+    let remote = |stage| settings.remotes.contains_key(&stage);
+    remote(StageKind::TranslateText)
+        || from == "en" && remote(StageKind::GenerateText)
+        || is_installed(store, &settings.models, &translation_role(from, to))
+}
+
+fn translation_role(from: &str, to: &str) -> String {
+    format!("translation-{from}-{to}")
 }
 
 fn is_installed(store: &ModelStore, picks: &BTreeMap<String, String>, role: &str) -> bool {

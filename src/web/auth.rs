@@ -20,8 +20,8 @@ const COOKIE: &str = "mega_session";
 /// A browser stays signed in for this long.
 const SIGNED_IN_S: u32 = 30 * 24 * 60 * 60;
 
-/// A wrong token is answered after this time, which keeps whoever mistypes from noticing and
-/// whoever guesses from going on at full speed. What makes guessing hopeless is the length.
+/// A wrong token is answered after this time, which spares the server and the log of whoever
+/// guesses. What makes guessing hopeless is the length.
 const SLOWED: std::time::Duration = std::time::Duration::from_secs(1);
 
 /// Whose request it is.
@@ -43,7 +43,6 @@ pub(super) async fn require(
 ) -> Response {
     let access = &state.config.access;
     if is_public(request.uri()) {
-        request.extensions_mut().insert(Visitor::Unknown);
         return next.run(request).await;
     }
     let Ok(visitor) = visitor(access, request.headers()) else {
@@ -76,7 +75,7 @@ fn visitor(access: &Access, headers: &HeaderMap) -> Result<Visitor, ()> {
     }
     // The page of another site may use the API with a token of its own alone.
     let origin = headers.get(header::ORIGIN).and_then(|origin| origin.to_str().ok());
-    if origin.is_some_and(|origin| access.cors_origins.iter().any(|other| other == origin)) {
+    if origin.is_some_and(|origin| access.allows_origin(origin)) {
         return Ok(Visitor::Unknown);
     }
     // An old cookie is no attempt to guess: it leads to the sign-in page.

@@ -120,7 +120,7 @@ async fn refuse_other_sites(
 /// Whether a page of a site that the configuration names sent the request.
 fn is_allowed(headers: &HeaderMap, access: &Access) -> bool {
     let origin = headers.get(header::ORIGIN).and_then(|origin| origin.to_str().ok());
-    origin.is_some_and(|origin| access.cors_origins.iter().any(|allowed| allowed == origin))
+    origin.is_some_and(|origin| access.allows_origin(origin))
 }
 
 fn is_safe(method: &Method) -> bool {

@@ -132,9 +132,7 @@ impl Upload {
     async fn read_form(&mut self, request: Request) -> Result<(), WebError> {
         let limit = self.recording.limit_bytes();
         let bad_form = |error| bad_form(&error, limit);
-        let mut form = Multipart::from_request(request, &()).await.map_err(|error| {
-            WebError::bad_request("bad_form", format!("{}.", error.body_text()))
-        })?;
+        let mut form = open_form(request).await?;
         let mut found = false;
         while let Some(mut field) = form.next_field().await.map_err(bad_form)? {
             match field.name().unwrap_or_default() {
@@ -167,6 +165,12 @@ impl Upload {
         }
         Ok(())
     }
+}
+
+/// The parts of a form.
+pub(super) async fn open_form(request: Request) -> Result<Multipart, WebError> {
+    let form = Multipart::from_request(request, &()).await;
+    form.map_err(|error| WebError::bad_request("bad_form", format!("{}.", error.body_text())))
 }
 
 /// Reads a text field, which is short.

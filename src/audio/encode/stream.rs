@@ -2,7 +2,7 @@
 
 use std::io;
 
-use super::{mp3, opus};
+use super::{mp3, opus, pcm16};
 use crate::audio::resample::Resampler;
 
 /// What is streamed.
@@ -105,8 +105,7 @@ impl EncodedStream {
 }
 
 fn append_pcm(samples: &[f32], bytes: &mut Vec<u8>) {
-    let values = samples.iter().map(|sample| (sample.clamp(-1.0, 1.0) * 32_767.0).round() as i16);
-    bytes.extend(values.flat_map(i16::to_le_bytes));
+    bytes.extend(samples.iter().flat_map(|&sample| pcm16(sample).to_le_bytes()));
 }
 
 /// The header of a mono 16-bit WAV file whose lengths are the largest there are, which players

@@ -53,6 +53,10 @@ impl JobStore {
     /// # Errors
     /// When the table fails.
     pub async fn list_where(&self, filter: &JobFilter, limit: u32) -> Result<Vec<Job>, JobError> {
+        self.rows_where(filter, limit).await?.iter().map(newest).collect()
+    }
+
+    async fn rows_where(&self, filter: &JobFilter, limit: u32) -> Result<Vec<SqliteRow>, JobError> {
         let rows = query(rows::select_job!(
             "WHERE id < ?1 AND (?3 IS NULL OR state = ?3) AND (?4 IS NULL OR created_ms >= ?4) \
              ORDER BY id DESC LIMIT ?2"
@@ -63,7 +67,7 @@ impl JobStore {
         .bind(filter.since_ms)
         .fetch_all(&self.0.readers)
         .await?;
-        rows.iter().map(newest).collect()
+        Ok(rows)
     }
 
     /// Up to `limit` jobs, newest first, older than `before`, each with the stage runs of all its
@@ -76,11 +80,7 @@ impl JobStore {
         before: Option<JobId>,
         limit: u32,
     ) -> Result<Vec<Job>, JobError> {
-        let rows = query(rows::select_job!("WHERE id < ? ORDER BY id DESC LIMIT ?"))
-            .bind(before_or_all(before))
-            .bind(limit)
-            .fetch_all(&self.0.readers)
-            .await?;
+        let rows = self.rows_where(&JobFilter { before, ..JobFilter::default() }, limit).await?;
         let whole = |row: &SqliteRow| {
             let mut job = rows::job(row)?;
             job.stages.sort_by_key(|run| (run.version, run.stage));

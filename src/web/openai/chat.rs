@@ -298,10 +298,10 @@ async fn stream(
         if with_usage {
             outlet.send(piece.of(&json!([]), Some(Usage::from(&generation))))?;
         }
-        Ok(())
+        outlet.send("[DONE]")
     })
     .await?;
-    Ok(respond(pieces, Some("[DONE]")))
+    Ok(respond(pieces))
 }
 
 fn messages(request: &ChatRequest) -> Result<Vec<ChatMessage>, WebError> {

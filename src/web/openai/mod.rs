@@ -60,30 +60,16 @@ fn event(data: &impl Serialize) -> axum::body::Bytes {
     serde_json::to_vec(data).unwrap_or_default().into()
 }
 
-/// Sends pieces that are JSON as events; an error in the middle becomes the last of them. `end`
-/// follows the last piece of an answer that is whole.
+/// Sends pieces as events; an error in the middle becomes the last of them.
 fn respond(
     pieces: impl Stream<Item = Result<axum::body::Bytes, WebError>> + Send + 'static,
-    end: Option<&'static str>,
 ) -> Response {
-    let mut whole = true;
-    let events = pieces
-        .map(move |piece| match piece {
+    let events = pieces.map(|piece| {
+        let data = match piece {
             Ok(bytes) => String::from_utf8_lossy(&bytes).into_owned(),
             Err(error) => error.body().to_string(),
-        })
-        .map(Some)
-        .chain(futures::stream::once(async { None }))
-        .filter_map(move |data| {
-            let event = match data {
-                Some(data) => {
-                    whole = whole && !data.starts_with("{\"error\"");
-                    Some(data)
-                }
-                None => end.filter(|_| whole).map(str::to_owned),
-            };
-            std::future::ready(event)
-        })
-        .map(|data| Ok::<_, std::convert::Infallible>(Event::default().data(data)));
+        };
+        Ok::<_, std::convert::Infallible>(Event::default().data(data))
+    });
     Sse::new(events).keep_alive(KeepAlive::new()).into_response()
 }

@@ -3,7 +3,7 @@
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use axum::Json;
-use axum::extract::{FromRequest, Multipart, Request, State};
+use axum::extract::{Request, State};
 use axum::http::header;
 use axum::response::{IntoResponse, Response};
 use serde::Serialize;
@@ -15,7 +15,7 @@ use super::super::error::{ErrorBody, WebError};
 use super::super::recording::{Received, Recording};
 use super::super::sse::ServerSentEvent;
 use super::super::state::AppState;
-use super::super::upload::{bad_form, broken_off, read_text};
+use super::super::upload::{bad_form, open_form, read_text};
 use super::{TEXT_BACKLOG, event, respond};
 use crate::engine::{Control, Progress};
 use crate::stage::{AUTO, ErrorCode, StageError};
@@ -153,7 +153,7 @@ pub(in crate::web) async fn transcribe(
             outlet.send(event(&json!({ "type": "transcript.text.done", "text": text })))
         })
         .await?;
-        return Ok(respond(pieces, None));
+        return Ok(respond(pieces));
     }
     let (transcript, duration_ms) = engaged::run(&state, move |desk| {
         or_nothing(desk.engines.transcribe(&recording.path, &language, &desk.control))
@@ -206,9 +206,7 @@ fn rendered(transcript: Transcript, duration_ms: u64, format: Format) -> Respons
 async fn read_form(state: &AppState, request: Request) -> Result<(Received, Wanted), WebError> {
     let limit = state.config.max_upload_bytes;
     let bad_form = |error| bad_form(&error, limit);
-    let mut form = Multipart::from_request(request, &())
-        .await
-        .map_err(|error| WebError::bad_request("bad_form", format!("{}.", error.body_text())))?;
+    let mut form = open_form(request).await?;
     let mut recording: Option<Recording> = None;
     let mut wanted = Wanted::default();
     while let Some(mut field) = form.next_field().await.map_err(bad_form)? {
@@ -219,7 +217,7 @@ async fn read_form(state: &AppState, request: Request) -> Result<(Received, Want
             }
             "file" => {
                 let mut file = Recording::create(&state.store, limit).await?;
-                while let Some(chunk) = field.chunk().await.map_err(|error| broken_off(&error))? {
+                while let Some(chunk) = field.chunk().await.map_err(bad_form)? {
                     file.write(&chunk).await?;
                 }
                 recording = Some(file);
