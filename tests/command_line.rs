@@ -267,3 +267,14 @@ fn the_licences_of_program_crates_libraries_and_models_are_printed() {
     assert_eq!(row("crates", "name", "symphonia")["linked"], true);
     assert_eq!(row("crates", "name", "bindgen")["linked"], false);
 }
+
+#[test]
+fn a_pair_of_the_catalogue_is_pulled_without_asking_which_there_are() {
+    let dir = tempfile::tempdir().unwrap();
+    let pull =
+        |pair: &str| run(mega(dir.path()).args(["--offline", "models", "pull", "--pair", pair]));
+    let output = pull("en-de");
+    assert!(stdout(&output).contains("translation-en-de: failed"), "{}", stdout(&output));
+    let output = pull("en-cs");
+    assert!(stderr(&output).contains("asked online"), "{}", stderr(&output));
+}

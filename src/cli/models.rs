@@ -9,7 +9,7 @@ use serde::Serialize;
 
 use crate::models::{
     Bars, FileState, Kind, Lines, ModelStore, ModelsError, Outcome, PullOptions, PullProgress,
-    REMOTE_SETTINGS, Want, find_pair, human_bytes, pull,
+    REMOTE_SETTINGS, Want, find_pair, human_bytes, known_pair, pull,
 };
 
 /// Arguments of `models`.
@@ -101,6 +101,10 @@ impl PullArgs {
     async fn run(self, store: &ModelStore, offline: bool) -> Result<bool, ModelsError> {
         let mut names = self.names;
         for pair in &self.pair {
+            if let Some(role) = known_pair(pair)? {
+                names.push(role);
+                continue;
+            }
             if offline {
                 let message = format!("whether there is a model for `{pair}` is asked online");
                 return Err(ModelsError::Pair(message));

@@ -13,15 +13,21 @@ pub(super) const PREFIX: &str = "MEGA_";
 pub const MODEL: &str = "model.";
 
 /// Roles whose model can be chosen, as `models/manifest.toml` names them.
-pub const ROLES: [&str; 10] = [
+pub const ROLES: [&str; 16] = [
     "speech-to-text",
     "voice-activity",
     "text-generation",
     "translation-en-fr",
     "translation-en-pt",
+    "translation-en-es",
+    "translation-en-it",
+    "translation-en-hi",
     "voice-en",
     "voice-fr",
     "voice-pt",
+    "voice-es",
+    "voice-it",
+    "voice-hi",
     "onnx-runtime",
     "phonemes",
 ];

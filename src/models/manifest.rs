@@ -1,7 +1,7 @@
 //! The catalogue: what can be had, and which model can do which job.
 //!
-//! Read from `models/manifest.toml`, which is part of the binary. `models/README.md`
-//! explains the keys for people who add a model.
+//! Read from `models/manifest.toml` and `models/translations.toml`, which are part of the binary.
+//! `models/README.md` explains the keys for people who add a model.
 
 use std::collections::BTreeSet;
 
@@ -9,8 +9,11 @@ use serde::{Deserialize, Serialize};
 
 use super::{ModelsError, Source};
 
-/// The catalogue that the binary carries.
-const BUILT_IN: &str = include_str!("../../models/manifest.toml");
+/// The catalogue that the binary carries: two files that are read as one.
+const BUILT_IN: &str = concat!(
+    include_str!("../../models/manifest.toml"),
+    include_str!("../../models/translations.toml")
+);
 
 /// The reserved candidate of a translation role: the model of `text-generation` translates.
 pub const LLM: &str = "llm";
@@ -319,6 +322,27 @@ mod tests {
     fn the_built_in_catalogue_makes_sense() {
         let manifest = Manifest::built_in().unwrap();
         assert!(manifest.roles.iter().filter(|role| role.default).count() >= 8);
+    }
+
+    #[test]
+    fn twenty_languages_can_be_translated_to_by_networks_of_their_own() {
+        let manifest = Manifest::built_in().unwrap();
+        let from_english = manifest.models.iter().filter(|model| {
+            model.kind == Kind::Firefox && model.languages[0] == "en" && !model.id.ends_with("tiny")
+        });
+        assert_eq!(from_english.count(), 20);
+        for model in manifest.models.iter().filter(|model| model.kind == Kind::Firefox) {
+            let role = format!("translation-{}", model.languages.join("-"));
+            let role = manifest.role(&role).unwrap();
+            assert!(role.candidates.iter().any(|it| it.model == model.id), "{}", model.id);
+            let parts: BTreeSet<_> =
+                model.files.iter().filter_map(|file| file.name.split('.').next()).collect();
+            assert!(parts.is_superset(&BTreeSet::from(["model", "lex"])), "{}", model.id);
+            assert!(parts.contains("vocab") != parts.contains("trgvocab"), "{}", model.id);
+            for file in &model.files {
+                assert!(file.name.contains(&model.languages.concat()), "{}", file.name);
+            }
+        }
     }
 
     #[test]

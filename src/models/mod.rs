@@ -25,7 +25,7 @@ mod unpack;
 pub use error::ModelsError;
 pub use lock::Choice;
 pub use manifest::{Candidate, FileSpec, Format, Kind, LLM, Manifest, Model, Packed, Role};
-pub use pairs::{REMOTE_SETTINGS, find_pair};
+pub use pairs::{REMOTE_SETTINGS, find_pair, known_pair};
 pub use progress::{Bars, Lines, PullProgress, Silent, human_bytes};
 pub use pull::{Outcome, PassedOver, PullOptions, PullReport, Pulled, Want, pull};
 pub use source::{Commands, HubAccess, PackagePart, Source};

@@ -13,7 +13,8 @@ use serde::{Deserialize, Serialize};
 
 use super::source::http::Http;
 use super::{
-    Candidate, FileSpec, Format, Kind, LLM, Model, ModelsError, Packed, Role, Source, toml_file,
+    Candidate, FileSpec, Format, Kind, LLM, Manifest, Model, ModelsError, Packed, Role, Source,
+    toml_file,
 };
 use crate::text::language;
 
@@ -122,6 +123,17 @@ impl Pairs {
 
 fn english() -> String {
     ENGLISH.to_owned()
+}
+
+/// The role of a pair such as `en-de` whose model the built-in catalogue names, so that nobody
+/// need be asked.
+///
+/// # Errors
+/// When the catalogue cannot be read.
+pub fn known_pair(pair: &str) -> Result<Option<String>, ModelsError> {
+    let role = format!("translation-{pair}");
+    let known = Manifest::built_in()?.model(&format!("firefox-{pair}")).is_ok();
+    Ok(known.then_some(role))
 }
 
 /// Finds the model for a pair such as `en-de` or `de-en` and remembers it in the folder `models`.
