@@ -89,6 +89,7 @@ pub struct Metrics {
     queue: Histograms<Stage>,
     load: Histograms<Stage>,
     run: Histograms<Stage>,
+    request: Histograms<Stage>,
     factor: Histograms<Stage>,
     audio: Family<Stage, Counter<f64, AtomicU64>>,
     tokens: Family<Stage, Counter>,
@@ -118,6 +119,7 @@ impl Default for Metrics {
             queue: Family::new_with_constructor(SECONDS),
             load: Family::new_with_constructor(SECONDS),
             run: Family::new_with_constructor(SECONDS),
+            request: Family::new_with_constructor(SECONDS),
             factor: Family::new_with_constructor(FACTOR),
             audio: Family::default(),
             tokens: Family::default(),
@@ -143,6 +145,12 @@ impl Metrics {
         it.register_with_unit("stage_queue", "Wait of a stage", seconds(), self.queue.clone());
         it.register_with_unit("stage_load", "Loading of weights", seconds(), self.load.clone());
         it.register_with_unit("stage_run", "Work of a stage", seconds(), self.run.clone());
+        it.register_with_unit(
+            "request_run",
+            "Work of a stage's engine for a request without a job",
+            seconds(),
+            self.request.clone(),
+        );
         it.register(
             "stage_real_time_factor",
             "Seconds of work for a second of sound",
@@ -186,6 +194,11 @@ impl Metrics {
         if let Some(tokens) = timing.tokens {
             self.tokens.get_or_create(&label).inc_by(tokens);
         }
+    }
+
+    /// The engine of a stage did its work for a request without a job.
+    pub fn request_done(&self, stage: StageKind, took: Duration) {
+        self.request.get_or_create(&Stage { stage: stage.as_str() }).observe(took.as_secs_f64());
     }
 
     /// A stage run failed.
@@ -244,6 +257,7 @@ mod tests {
         let timing =
             Timing { run_ms: 1500, audio_ms: Some(3000), tokens: Some(7), ..Timing::default() };
         metrics.stage_done(StageKind::SynthesisAudio, &timing);
+        metrics.request_done(StageKind::TranslateText, Duration::from_millis(250));
         metrics.stage_failed(StageKind::GenerateText, ErrorCode::OutOfMemory);
         metrics.answered("GET", "/jobs/{id}", 200, Duration::from_millis(3));
         metrics.answered("XYZZY", "other", 405, Duration::ZERO);
@@ -252,6 +266,7 @@ mod tests {
         let text = metrics.render(&now);
         for line in [
             "mega_pipeline_stage_run_seconds_sum{stage=\"synthesis_audio\"} 1.5",
+            "mega_pipeline_request_run_seconds_sum{stage=\"translate_text\"} 0.25",
             "mega_pipeline_stage_real_time_factor_bucket{le=\"0.5\",stage=\"synthesis_audio\"} 1",
             "mega_pipeline_stage_tokens_total{stage=\"synthesis_audio\"} 7",
             "mega_pipeline_stage_failures_total{stage=\"generate_text\",code=\"out_of_memory\"} 1",

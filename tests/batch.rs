@@ -2,10 +2,12 @@
 
 mod support;
 
+use std::io::{BufRead, BufReader};
 use std::path::Path;
-use std::process::Output;
+use std::process::{Output, Stdio};
 
-use support::process::{mega, run};
+use mega_pipeline::stage::StageKind;
+use support::process::{interrupt, mega, run};
 use support::web::wav;
 
 /// The folders of a group, in the order of the stages.
@@ -106,4 +108,58 @@ fn a_recording_that_fails_does_not_keep_the_others_from_their_results() {
     assert!(said(&output).contains("0 results made, 5 there already, 1 recordings failed"));
     let told = String::from_utf8_lossy(&output.stderr).into_owned();
     assert!(told.contains("a-picture.mp3") && told.contains("PNG"), "{told}");
+}
+
+#[test]
+fn a_stage_alone_does_what_the_one_before_it_has_left_and_waits_for_the_rest() {
+    let dir = tempfile::tempdir().unwrap();
+    let bucket = bucket(dir.path());
+    let output = batch(dir.path(), &["--only", "generate_text"]);
+    assert!(said(&output).starts_with("2 recordings: 0 results made, 0 there already, 0 rec"));
+    let prompts = bucket.join("text_prompts/ours");
+    std::fs::create_dir_all(&prompts).unwrap();
+    std::fs::write(prompts.join("input-02.txt"), "Somebody else heard this.\n").unwrap();
+    let output = batch(dir.path(), &["--only", "generate_text"]);
+    assert!(said(&output).starts_with("2 recordings: 1 results made"), "{output:?}");
+    let made = std::fs::read_to_string(bucket.join("text_paragraphs/ours/input-02.txt")).unwrap();
+    assert!(made.starts_with("Somebody else heard this. This is where"), "{made}");
+    assert!(!bucket.join("text_audios").exists());
+}
+
+#[test]
+fn five_watchers_hand_a_recording_on_through_the_folder_until_they_are_interrupted() {
+    let dir = tempfile::tempdir().unwrap();
+    let bucket = bucket(dir.path());
+    let mut watchers: Vec<_> = StageKind::ALL
+        .iter()
+        .map(|stage| {
+            mega(dir.path())
+                .args(["batch", "bucket", "--group", "ours", "--stub", "--watch", "0.02"])
+                .args(["--only", stage.as_str()])
+                .stdout(Stdio::piped())
+                .spawn()
+                .unwrap()
+        })
+        .collect();
+    // A watcher prints a line for each result, its path first.
+    let mut told: Vec<_> = watchers
+        .iter_mut()
+        .map(|watcher| BufReader::new(watcher.stdout.take().unwrap()).lines())
+        .collect();
+    for (lines, (folder, _)) in told.iter_mut().zip(RESULTS) {
+        assert_eq!(lines.next().unwrap().unwrap(), "ready");
+        let made = lines.next().unwrap().unwrap();
+        assert!(made.starts_with(&format!("bucket/{folder}/ours/input-01.")), "{made}");
+        lines.next().unwrap().unwrap();
+    }
+    let mut last = told.pop().unwrap();
+    assert!(bucket.join("output_audios/ours/input-02.mp3").is_file());
+    // It comes while they watch.
+    std::fs::write(bucket.join("input_audios/input-03.wav"), wav(300)).unwrap();
+    let made = last.next().unwrap().unwrap();
+    assert!(made.starts_with("bucket/output_audios/ours/input-03.mp3\t"), "{made}");
+    for watcher in &mut watchers {
+        interrupt(watcher);
+        assert_eq!(watcher.wait().unwrap().code(), Some(130));
+    }
 }

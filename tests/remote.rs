@@ -22,6 +22,7 @@ use mega_pipeline::stage::{
     StageOutput,
 };
 use mega_pipeline::text::Transcript;
+use serde_json::json;
 use support::process::Server;
 use support::web::wav;
 use tokio::sync::mpsc;
@@ -119,6 +120,39 @@ fn every_stage_can_be_done_by_a_second_copy_of_this_program() {
                 assert!((1800..=2000).contains(&audio.duration_ms()), "{}", audio.duration_ms());
             }
             (kind, other) => panic!("{kind} made {other:?}"),
+        }
+    }
+}
+
+#[test]
+fn a_server_of_one_stage_does_its_work_for_others_and_nothing_else() {
+    let dir = tempfile::tempdir().unwrap();
+    for kind in StageKind::ALL {
+        let own = dir.path().join(kind.as_str());
+        std::fs::create_dir(&own).unwrap();
+        let server = Server::start(&own, &["--stub", "--only", kind.as_str()]);
+        let here = dir.path().join("here").join(kind.as_str());
+        let settings = pointed(&here, &server.address, &StageKind::ALL);
+        let inputs = inputs(dir.path());
+        for asked in StageKind::ALL {
+            let (result, _) = run(&settings, asked, &inputs, &Cancel::default());
+            // Both voices are at one address, and a voice is chosen by its language.
+            let speaks =
+                |kind| matches!(kind, StageKind::SynthesisAudioEn | StageKind::SynthesisAudio);
+            let served = asked == kind || speaks(asked) && speaks(kind);
+            assert_eq!(result.is_ok(), served, "{asked} of {kind}: {result:?}");
+        }
+        let (status, body) = server.request("POST", "/api/v1/jobs", "audio/wav", &wav(300));
+        assert_eq!(status, 404, "{}", String::from_utf8_lossy(&body));
+        let (_, info) = server.request("GET", "/api/v1/info", "", b"");
+        let info: serde_json::Value = serde_json::from_slice(&info).unwrap();
+        let stages = info["stages"].as_array().unwrap();
+        assert_eq!((stages.len(), &stages[0]["stage"]), (1, &json!(kind.as_str())), "{info}");
+        // A conversation is over for the client before it is for the server.
+        if kind != StageKind::GenerateText {
+            let (_, metrics) = server.request("GET", "/metrics", "", b"");
+            let counted = format!("mega_pipeline_request_run_seconds_count{{stage=\"{kind}\"}} 1");
+            assert!(String::from_utf8_lossy(&metrics).contains(&counted));
         }
     }
 }

@@ -4,12 +4,17 @@
 //! Recordings lie in `input_audios/`; what the stages make of them lies under the same names in
 //! folders of the group: `text_prompts/`, `text_paragraphs/`, `text_audios/`, `text_translated/`
 //! and `output_audios/`. What is there already is not made again.
+//!
+//! With `--only STAGE --watch SECONDS` it takes the place of one of the five containers: it looks
+//! again and again for what the stage before has left.
 
+use std::collections::BTreeSet;
 use std::ffi::OsStr;
 use std::fs;
 use std::io::Write;
 use std::path::{Path, PathBuf};
-use std::time::Instant;
+use std::thread;
+use std::time::{Duration, Instant};
 
 use clap::Args;
 
@@ -35,6 +40,12 @@ pub struct BatchArgs {
     /// Make everything again, whatever is there
     #[arg(long)]
     force: bool,
+    /// Run this stage alone, on what the stages before it have left
+    #[arg(long, value_name = "STAGE")]
+    only: Option<StageKind>,
+    /// Go on, and look again every so many seconds, until interrupted
+    #[arg(long, value_name = "SECONDS", conflicts_with = "force", value_parser = seconds)]
+    watch: Option<Duration>,
     /// Language to translate to, such as fr
     #[arg(long, value_name = "TAG")]
     target: Option<String>,
@@ -43,12 +54,19 @@ pub struct BatchArgs {
     stub: bool,
 }
 
+/// Seconds between two looks, as typed.
+fn seconds(text: &str) -> Result<Duration, String> {
+    let seconds = text.parse().ok().filter(|seconds| (0.01..=3600.0).contains(seconds));
+    seconds.map(Duration::from_secs_f64).ok_or_else(|| "from 0.01 to 3600 is expected".to_owned())
+}
+
 /// What became of the recordings.
 #[derive(Debug, Default)]
 struct Summary {
     made: usize,
     skipped: usize,
-    failed: usize,
+    /// Recordings that failed; they are not tried again.
+    failed: BTreeSet<PathBuf>,
 }
 
 /// Takes every recording through the stages whose results are not there yet.
@@ -62,38 +80,76 @@ pub fn run(args: &BatchArgs, settings: &Settings) -> Result<(), AppError> {
     if !is_name || parts.next().is_some() {
         return Err(AppError::Other(format!("`{}` cannot be the name of a folder", args.group)));
     }
-    let recordings = recordings(&args.dir.join(RECORDINGS))?;
     let mut options = settings.defaults.clone();
     if let Some(target) = &args.target {
         options.target.clone_from(target);
     }
     let mut stages = super::stages(args.stub, settings)?;
+    stages.retain(|stage| args.only.is_none_or(|only| stage.kind() == only));
     let cancel = Cancel::default();
     stop_on_interrupt(&cancel)?;
-    let began = Instant::now();
     let mut summary = Summary::default();
-    for (number, recording) in recordings.iter().enumerate() {
-        eprintln!("{} of {}: {}", number + 1, recordings.len(), recording.display());
-        match take(recording, args, &mut stages, &options, &cancel, &mut summary) {
-            Ok(()) => {}
-            Err(AppError::Stage { error, .. }) if error.code == ErrorCode::Canceled => {
+    if let Some(pause) = args.watch {
+        for stage in &mut stages {
+            let kind = stage.kind();
+            stage.load().map_err(|error| AppError::Stage { stage: kind, error })?;
+        }
+        println!("ready");
+        loop {
+            for recording in recordings(&args.dir.join(RECORDINGS))? {
+                take_or_tell(&recording, args, &mut stages, &options, &cancel, &mut summary)?;
+            }
+            if cancel.is_canceled() {
                 return Err(AppError::Told(exit::INTERRUPTED));
             }
-            Err(error) => {
-                summary.failed += 1;
-                eprintln!("{}: {}", recording.display(), error.sentence().unwrap_or_default());
-            }
+            thread::sleep(pause);
         }
+    }
+    let began = Instant::now();
+    let recordings = recordings(&args.dir.join(RECORDINGS))?;
+    if recordings.is_empty() {
+        let dir = args.dir.join(RECORDINGS);
+        return Err(AppError::Other(format!("there are no recordings in {}", dir.display())));
+    }
+    for (number, recording) in recordings.iter().enumerate() {
+        eprintln!("{} of {}: {}", number + 1, recordings.len(), recording.display());
+        take_or_tell(recording, args, &mut stages, &options, &cancel, &mut summary)?;
     }
     println!(
         "{} recordings: {} results made, {} there already, {} recordings failed; {:.1} s",
         recordings.len(),
         summary.made,
         summary.skipped,
-        summary.failed,
+        summary.failed.len(),
         began.elapsed().as_secs_f64()
     );
-    if summary.failed == 0 { Ok(()) } else { Err(AppError::Told(exit::FAILED)) }
+    if summary.failed.is_empty() { Ok(()) } else { Err(AppError::Told(exit::FAILED)) }
+}
+
+/// Takes a recording through the stages and tells what keeps it from going on; only an interrupt
+/// ends the others too.
+fn take_or_tell(
+    recording: &Path,
+    args: &BatchArgs,
+    stages: &mut [Box<dyn Stage>],
+    options: &JobOptions,
+    cancel: &Cancel,
+    summary: &mut Summary,
+) -> Result<(), AppError> {
+    if summary.failed.contains(recording) {
+        return Ok(());
+    }
+    match take(recording, args, stages, options, cancel, summary) {
+        Err(AppError::Stage { error, .. }) if error.code == ErrorCode::Canceled => {
+            Err(AppError::Told(exit::INTERRUPTED))
+        }
+        Err(error) => {
+            summary.failed.insert(recording.to_owned());
+            eprintln!("{}: {}", recording.display(), error.sentence().unwrap_or_default());
+            Ok(())
+        }
+        Ok(()) => Ok(()),
+    }
 }
 
 /// The recordings in order of name.
@@ -107,13 +163,10 @@ fn recordings(dir: &Path) -> Result<Vec<PathBuf>, AppError> {
         }
     }
     recordings.sort();
-    if recordings.is_empty() {
-        return Err(AppError::Other(format!("there are no recordings in {}", dir.display())));
-    }
     Ok(recordings)
 }
 
-/// Takes one recording through the stages.
+/// Takes one recording through the stages, as far as what they read is there.
 fn take(
     recording: &Path,
     args: &BatchArgs,
@@ -123,18 +176,33 @@ fn take(
     summary: &mut Summary,
 ) -> Result<(), AppError> {
     let stem = recording.file_stem().unwrap_or_default();
+    let result = |kind| result_of(&args.dir, kind, &args.group, stem);
     let mut inputs = Artifacts { prompt: recording.to_owned(), ..Artifacts::default() };
     for stage in stages {
         let kind = stage.kind();
-        let path = result_of(&args.dir, kind, &args.group, stem);
+        let path = result(kind);
         if !args.force && path.is_file() {
             summary.skipped += 1;
-            read_into(&mut inputs, kind, &path)?;
+            if args.only.is_none() {
+                read_into(&mut inputs, kind, &path)?;
+            }
             continue;
         }
+        if let Some(source) = kind.reads().filter(|_| args.only.is_some()) {
+            let left = result(source);
+            if !left.is_file() {
+                continue;
+            }
+            read_into(&mut inputs, source, &left)?;
+        }
+        let began = Instant::now();
         let output = run_stage(stage.as_mut(), &inputs, options, cancel)?;
         write(&path, &output.artifact)?;
         summary.made += 1;
+        if args.watch.is_some() {
+            let (all_ms, run_ms) = (began.elapsed().as_millis(), output.timing.run_ms);
+            println!("{}\t{run_ms}\t{all_ms}", path.display());
+        }
         inputs.accept(kind, output.artifact);
     }
     Ok(())

@@ -44,6 +44,9 @@ pub struct ServeArgs {
     /// Log what was said and written, too
     #[arg(long)]
     log_content: bool,
+    /// Do the work of this stage alone, for servers that have it point here: no page, no jobs
+    #[arg(long, value_name = "STAGE", conflicts_with = "sample", value_delimiter = ',')]
+    only: Vec<StageKind>,
     /// Every stage a fast stub, for tests and load tests
     #[arg(long)]
     stub: bool,
@@ -140,11 +143,15 @@ fn stages(
     settings: &Settings,
     models: &ModelStore,
 ) -> (Vec<StageSet>, Arc<dyn Direct>) {
-    let (first, direct) = if args.stub {
+    let (mut first, direct) = if args.stub {
         (stage::stub::stages(), stage::stub::direct())
     } else {
         stage::local_with_direct(settings, models)
     };
+    if !args.only.is_empty() {
+        first.retain(|stage| args.only.contains(&stage.kind()));
+        return (vec![first], direct);
+    }
     let one = || if args.stub { stage::stub::stages() } else { stage::local(settings, models) };
     let others = std::iter::repeat_with(one).take(settings.workers - 1);
     (std::iter::once(first).chain(others).collect(), direct)
@@ -176,8 +183,11 @@ fn offer(args: &ServeArgs, settings: &Settings, models: &ModelStore) -> WebConfi
         .collect();
     let templates =
         templates::ALL.iter().map(|template| choice(template.name, template.title)).collect();
-    let stages = engines(args, settings, models);
-    let voices = if args.stub { Vec::new() } else { voices(settings, models) };
+    let does = |stage| args.only.is_empty() || args.only.contains(&stage);
+    let mut stages = engines(args, settings, models);
+    stages.retain(|engine| does(engine.stage));
+    let mut voices = if args.stub { Vec::new() } else { voices(settings, models) };
+    voices.retain(|voice| does(StageKind::speaks(&voice.language)));
     WebConfig {
         defaults: settings.defaults.clone(),
         spoken: spoken(args, settings, models),
@@ -195,6 +205,7 @@ fn offer(args: &ServeArgs, settings: &Settings, models: &ModelStore) -> WebConfi
         models: (!args.stub)
             .then(|| Models { store: models.clone(), picks: settings.models.clone() }),
         workers: settings.workers,
+        only: args.only.clone(),
     }
 }
 

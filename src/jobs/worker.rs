@@ -28,7 +28,8 @@ const FIRST_BACK_OFF_MS: i64 = 2_000;
 /// The longest wait before another attempt.
 const LONGEST_BACK_OFF_MS: i64 = 300_000;
 
-/// The five stages of one worker.
+/// The five stages of one worker. A worker that has fewer loads them and runs no jobs: they are for
+/// requests without one.
 pub type StageSet = Vec<Box<dyn Stage>>;
 
 /// Running workers.
@@ -107,6 +108,9 @@ impl Work {
     fn run(&mut self) {
         let loaded = self.load();
         self.board.tell(self.number, loaded.clone());
+        if self.stages.len() < StageKind::ALL.len() {
+            return;
+        }
         let mut next = None;
         while !self.is_stopping() {
             let Some(claim) = next.take().or_else(|| self.take_on(&loaded)) else { continue };

@@ -52,6 +52,17 @@ impl StageKind {
         if tag == "en" { Self::SynthesisAudioEn } else { Self::SynthesisAudio }
     }
 
+    /// The stage whose result this one reads; the first reads the recording.
+    #[must_use]
+    pub const fn reads(self) -> Option<Self> {
+        match self {
+            Self::TranscribeAudio => None,
+            Self::GenerateText => Some(Self::TranscribeAudio),
+            Self::SynthesisAudioEn | Self::TranslateText => Some(Self::GenerateText),
+            Self::SynthesisAudio => Some(Self::TranslateText),
+        }
+    }
+
     /// The stage that runs after this one, if any.
     #[must_use]
     pub fn next(self) -> Option<Self> {

@@ -5,7 +5,7 @@
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use axum::body::Bytes;
 use axum::http::StatusCode;
@@ -20,7 +20,8 @@ use super::error::WebError;
 use super::request_id;
 use super::state::AppState;
 use crate::engine::{Cancel, Control};
-use crate::stage::{Direct, StageError};
+use crate::jobs::JobStore;
+use crate::stage::{Direct, StageError, StageKind};
 
 /// A client that takes nothing for this long is given up: the work may hold an engine.
 const PATIENCE: Duration = Duration::from_secs(30);
@@ -50,22 +51,23 @@ impl Outlet {
     }
 }
 
-/// Does `work` on a thread that may block, and gives its result.
+/// Does `work`, which is that of `stage`, on a thread that may block, and gives its result.
 ///
 /// # Errors
 /// 429 when too many wait already, and what becomes of the stage's error.
 pub(super) async fn run<T: Send + 'static>(
     state: &AppState,
+    stage: StageKind,
     work: impl FnOnce(&Desk<'_>) -> Result<T, StageError> + Send + 'static,
 ) -> Result<T, WebError> {
-    let (job, _stop) = prepare(state)?;
+    let (job, _stop) = prepare(state, stage)?;
     tokio::task::spawn_blocking(move || job.run(work))
         .await
         .map_err(WebError::internal)?
         .map_err(WebError::from)
 }
 
-/// Does `work` on a thread that may block, and gives what it sends as it comes: up to `backlog`
+/// Does `work`, which is that of `stage`, on a thread that may block, and gives what it sends as it comes: up to `backlog`
 /// pieces ahead of a slow client. Nothing is given until the first piece is there, so that a
 /// failure before it is told as any other.
 ///
@@ -73,10 +75,11 @@ pub(super) async fn run<T: Send + 'static>(
 /// As [`run`], up to the first piece; later ones are in the stream, and in the log.
 pub(super) async fn stream(
     state: &AppState,
+    stage: StageKind,
     backlog: usize,
     work: impl FnOnce(&Desk<'_>, &Outlet) -> Result<(), StageError> + Send + 'static,
 ) -> Result<BoxStream<'static, Result<Bytes, WebError>>, WebError> {
-    let (job, stop) = prepare(state)?;
+    let (job, stop) = prepare(state, stage)?;
     let (pieces, receiver) = mpsc::channel(backlog);
     let outlet = Outlet { pieces, runtime: Handle::current() };
     tokio::task::spawn_blocking(move || {
@@ -122,7 +125,9 @@ impl Drop for Stop {
 
 struct Job {
     _place: OwnedSemaphorePermit,
+    stage: StageKind,
     engines: Arc<dyn Direct>,
+    store: JobStore,
     cancel: Cancel,
     span: tracing::Span,
 }
@@ -134,7 +139,10 @@ impl Job {
     ) -> Result<T, StageError> {
         let _in_span = self.span.enter();
         let control = Control { cancel: &self.cancel, progress: &|_| {} };
-        work(&Desk { engines: self.engines.as_ref(), control })
+        let began = Instant::now();
+        let done = work(&Desk { engines: self.engines.as_ref(), control })?;
+        self.store.metrics().request_done(self.stage, began.elapsed());
+        Ok(done)
     }
 }
 
@@ -151,7 +159,7 @@ fn too_many() -> WebError {
     WebError::new(StatusCode::TOO_MANY_REQUESTS, "too_many_requests", message)
 }
 
-fn prepare(state: &AppState) -> Result<(Job, Stop), WebError> {
+fn prepare(state: &AppState, stage: StageKind) -> Result<(Job, Stop), WebError> {
     let place = Arc::clone(&state.waiting).try_acquire_owned().map_err(|_| too_many())?;
     let cancel = Cancel::default();
     let done = CancellationToken::new();
@@ -164,6 +172,8 @@ fn prepare(state: &AppState) -> Result<(Job, Stop), WebError> {
     });
     let job = Job {
         _place: place,
+        stage,
+        store: state.store.clone(),
         engines: Arc::clone(&state.direct),
         cancel: cancel.clone(),
         span: tracing::Span::current(),

@@ -15,6 +15,7 @@ use super::body::JsonBody;
 use super::engaged;
 use super::error::{ErrorBody, WebError};
 use super::state::AppState;
+use crate::stage::StageKind;
 use crate::text::language;
 
 /// A text is not larger than this.
@@ -151,7 +152,7 @@ pub(super) async fn translate(
         Texts::Several(texts) => (texts, false),
     };
     state.config.check_text_length("q", &texts.concat())?;
-    let translated: Vec<String> = engaged::run(&state, move |desk| {
+    let translated: Vec<String> = engaged::run(&state, StageKind::TranslateText, move |desk| {
         let translate =
             |text: &String| desk.engines.translate(text, &source, &target, &desk.control);
         texts.iter().map(translate).collect()

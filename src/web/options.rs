@@ -217,6 +217,7 @@ mod tests {
             max_text_chars: 1,
             models: None,
             workers: 1,
+            only: Vec::new(),
         }
     }
 

@@ -67,6 +67,9 @@ pub struct WebConfig {
     pub models: Option<Models>,
     /// Jobs that run side by side.
     pub workers: usize,
+    /// The stages whose work is done here, for requests without a job; empty where all are, and
+    /// jobs are run.
+    pub only: Vec<StageKind>,
 }
 
 /// What does the work of a stage.

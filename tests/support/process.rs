@@ -23,6 +23,13 @@ pub fn run(command: &mut Command) -> Output {
     command.stdin(Stdio::null()).output().expect("the program starts")
 }
 
+/// Presses Ctrl-C.
+pub fn interrupt(child: &Child) {
+    let id = child.id().to_string();
+    let sent = Command::new("kill").args(["-INT", &id]).status().expect("kill starts");
+    assert!(sent.success());
+}
+
 /// A running server, killed when it goes out of scope.
 pub struct Server {
     child: Child,

@@ -234,5 +234,6 @@ fn config() -> WebConfig {
         max_text_chars: 1000,
         models: None,
         workers: 1,
+        only: Vec::new(),
     }
 }

@@ -14,6 +14,7 @@ use super::super::sse::ServerSentEvent;
 use super::super::state::{AppState, Task};
 use super::{TEXT_BACKLOG, event, new_id, now_s, respond};
 use crate::engine::{ChatMessage, Finish, GenerateOptions, Generation, Role};
+use crate::stage::StageKind;
 
 /// Tokens of an answer when the request names no number.
 const DEFAULT_MAX_TOKENS: u32 = 1024;
@@ -232,7 +233,7 @@ pub(in crate::web) async fn complete(
         )
         .await;
     }
-    let generation = engaged::run(&state, move |desk| {
+    let generation = engaged::run(&state, StageKind::GenerateText, move |desk| {
         desk.engines.answer(&messages, &options, &desk.control, &mut |_| {})
     })
     .await?;
@@ -276,10 +277,11 @@ async fn stream(
     piece: Piece,
     with_usage: bool,
 ) -> Result<Response, WebError> {
-    let pieces = engaged::stream(state, TEXT_BACKLOG, move |desk, outlet| {
-        let mut begun = false;
-        let mut gone = Ok(());
-        let generation = desk.engines.answer(&messages, &options, &desk.control, &mut |text| {
+    let pieces =
+        engaged::stream(state, StageKind::GenerateText, TEXT_BACKLOG, move |desk, outlet| {
+            let mut begun = false;
+            let mut gone = Ok(());
+            let generation = desk.engines.answer(&messages, &options, &desk.control, &mut |text| {
             let mut delta = json!({ "content": text });
             if !begun {
                 delta["role"] = "assistant".into();
@@ -291,16 +293,17 @@ async fn stream(
                 gone = outlet.send(piece.of(&choices, None));
             }
         })?;
-        gone?;
-        let finish = reason(generation.finish);
-        let last = json!([{ "index": 0, "delta": {}, "finish_reason": finish, "logprobs": null }]);
-        outlet.send(piece.of(&last, None))?;
-        if with_usage {
-            outlet.send(piece.of(&json!([]), Some(Usage::from(&generation))))?;
-        }
-        outlet.send("[DONE]")
-    })
-    .await?;
+            gone?;
+            let finish = reason(generation.finish);
+            let last =
+                json!([{ "index": 0, "delta": {}, "finish_reason": finish, "logprobs": null }]);
+            outlet.send(piece.of(&last, None))?;
+            if with_usage {
+                outlet.send(piece.of(&json!([]), Some(Usage::from(&generation))))?;
+            }
+            outlet.send("[DONE]")
+        })
+        .await?;
     Ok(respond(pieces))
 }
 

@@ -19,24 +19,28 @@ use serde::Serialize;
 
 use super::error::WebError;
 use super::state::AppState;
+use crate::stage::StageKind;
 
 /// A conversation or a text is not larger than this.
 const MAX_JSON_BYTES: usize = 1024 * 1024;
 
-/// The addresses below `/v1`.
-pub(super) fn routes(largest_upload: usize) -> Router<AppState> {
-    let json = Router::new()
-        .route("/chat/completions", post(chat::complete))
-        .route("/audio/speech", post(speech::speak))
-        .layer(DefaultBodyLimit::max(MAX_JSON_BYTES));
-    let upload = Router::new()
-        .route("/audio/transcriptions", post(transcription::transcribe))
-        .layer(DefaultBodyLimit::max(largest_upload));
-    Router::new()
-        .route("/models", get(models::list))
-        .route("/models/{*id}", get(models::show))
-        .merge(json)
-        .merge(upload)
+/// The addresses below `/v1` for the stages that the server `does`.
+pub(super) fn routes(largest_upload: usize, does: impl Fn(StageKind) -> bool) -> Router<AppState> {
+    let mut routes =
+        Router::new().route("/models", get(models::list)).route("/models/{*id}", get(models::show));
+    let json = DefaultBodyLimit::max(MAX_JSON_BYTES);
+    if does(StageKind::GenerateText) {
+        routes = routes.route("/chat/completions", post(chat::complete).layer(json));
+    }
+    if does(StageKind::SynthesisAudioEn) || does(StageKind::SynthesisAudio) {
+        routes = routes.route("/audio/speech", post(speech::speak).layer(json));
+    }
+    if does(StageKind::TranscribeAudio) {
+        let upload = DefaultBodyLimit::max(largest_upload);
+        let transcribe = post(transcription::transcribe).layer(upload);
+        routes = routes.route("/audio/transcriptions", transcribe);
+    }
+    routes
 }
 
 /// Pieces of text that are kept for a client that falls behind: more than any answer has, so that

@@ -15,7 +15,7 @@ use super::super::error::{ErrorBody, WebError};
 use super::super::options::names;
 use super::super::state::{AppState, OfferedVoice};
 use crate::audio::{EncodedStream, StreamForm};
-use crate::stage::{SpeechRequest, StageError};
+use crate::stage::{SpeechRequest, StageError, StageKind};
 
 /// Names of OpenAI's voices, which clients send that know no others: the default English voice
 /// speaks for them.
@@ -105,8 +105,9 @@ pub(in crate::web) async fn speak(
     }
     let (language, voice) = voice(&state, &body)?;
     let form = StreamForm::from(body.response_format.unwrap_or(Form::Mp3));
+    let stage = StageKind::speaks(&language);
     let request = SpeechRequest { text: body.input, language, voice, speed };
-    let pieces = engaged::stream(&state, SOUND_BACKLOG, move |desk, outlet| {
+    let pieces = engaged::stream(&state, stage, SOUND_BACKLOG, move |desk, outlet| {
         let encoding = |error: io::Error| StageError::internal("Encoding failed.", error);
         let mut stream: Option<EncodedStream> = None;
         desk.engines.speak(&request, &desk.control, &mut |audio| {

@@ -18,7 +18,7 @@ use super::super::state::AppState;
 use super::super::upload::{bad_form, open_form, read_text};
 use super::{TEXT_BACKLOG, event, respond};
 use crate::engine::{Control, Progress};
-use crate::stage::{AUTO, ErrorCode, StageError};
+use crate::stage::{AUTO, ErrorCode, StageError, StageKind};
 use crate::text::{Transcript, language, subtitles};
 
 /// The recording and how it is to be written down.
@@ -132,30 +132,35 @@ pub(in crate::web) async fn transcribe(
     // English-only models need no telling, and others find out.
     let language = if wanted.language.is_empty() { AUTO.to_owned() } else { wanted.language };
     if wanted.stream {
-        let pieces = engaged::stream(&state, TEXT_BACKLOG, move |desk, outlet| {
-            let told = AtomicBool::new(false);
-            let tell = |text: &str| {
-                told.store(true, Ordering::Relaxed);
-                outlet.send(event(&json!({ "type": "transcript.text.delta", "delta": text })))
-            };
-            let progress = |news| {
-                if let Progress::Text { delta } = news {
-                    // A client that has gone is noticed by the flag that stops the work.
-                    let _ = tell(&delta);
+        let pieces = engaged::stream(
+            &state,
+            StageKind::TranscribeAudio,
+            TEXT_BACKLOG,
+            move |desk, outlet| {
+                let told = AtomicBool::new(false);
+                let tell = |text: &str| {
+                    told.store(true, Ordering::Relaxed);
+                    outlet.send(event(&json!({ "type": "transcript.text.delta", "delta": text })))
+                };
+                let progress = |news| {
+                    if let Progress::Text { delta } = news {
+                        // A client that has gone is noticed by the flag that stops the work.
+                        let _ = tell(&delta);
+                    }
+                };
+                let control = Control { cancel: desk.control.cancel, progress: &progress };
+                let result = desk.engines.transcribe(&recording.path, &language, &control);
+                let text = or_nothing(result)?.0.text;
+                if !told.load(Ordering::Relaxed) && !text.is_empty() {
+                    tell(&text)?;
                 }
-            };
-            let control = Control { cancel: desk.control.cancel, progress: &progress };
-            let result = desk.engines.transcribe(&recording.path, &language, &control);
-            let text = or_nothing(result)?.0.text;
-            if !told.load(Ordering::Relaxed) && !text.is_empty() {
-                tell(&text)?;
-            }
-            outlet.send(event(&json!({ "type": "transcript.text.done", "text": text })))
-        })
+                outlet.send(event(&json!({ "type": "transcript.text.done", "text": text })))
+            },
+        )
         .await?;
         return Ok(respond(pieces));
     }
-    let (transcript, duration_ms) = engaged::run(&state, move |desk| {
+    let (transcript, duration_ms) = engaged::run(&state, StageKind::TranscribeAudio, move |desk| {
         or_nothing(desk.engines.transcribe(&recording.path, &language, &desk.control))
     })
     .await?;
