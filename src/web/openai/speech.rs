@@ -48,7 +48,8 @@ pub(in crate::web) struct SpeechBody {
     #[serde(default)]
     #[schema(minimum = 0.25, maximum = 4)]
     speed: Option<f32>,
-    /// An extension: tag of the text's language when no voice is named; `en` otherwise.
+    /// An extension: tag of the text's language when no voice is named; `en` otherwise, or the
+    /// target language where the server does that stage alone.
     #[serde(default)]
     language: Option<String>,
 }
@@ -146,7 +147,12 @@ fn voice(state: &AppState, body: &SpeechBody) -> Result<(String, String), WebErr
         return Ok((voice.language.clone(), voice.choice.value.clone()));
     }
     if wanted.is_empty() || FOREIGN_VOICES.contains(&wanted) {
-        let language = body.language.clone().unwrap_or_else(|| "en".to_owned());
+        // A server that does not speak English speaks what it is there for.
+        let own = match state.config.only[..] {
+            [StageKind::SynthesisAudio] => &state.config.defaults.target,
+            _ => "en",
+        };
+        let language = body.language.clone().unwrap_or_else(|| own.to_owned());
         let targets = state.config.targets.iter().map(|choice| choice.value.as_str());
         let spoken: Vec<&str> = std::iter::once("en").chain(targets).collect();
         if !spoken.contains(&language.as_str()) {
