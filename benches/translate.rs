@@ -75,6 +75,13 @@ fn marian(criterion: &mut Criterion) {
     group.bench_function("50 sentences, 4 beams", |bencher| {
         bencher.iter(|| translate(&mut marian, &sentences));
     });
+    group.bench_function("50 sentences one by one, 4 beams", |bencher| {
+        bencher.iter(|| {
+            for sentence in &sentences {
+                translate(&mut marian, std::slice::from_ref(sentence));
+            }
+        });
+    });
     group.finish();
 }
 

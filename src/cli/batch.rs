@@ -209,7 +209,7 @@ fn take(
 }
 
 /// Where the course has a stage's result.
-fn result_of(dir: &Path, kind: StageKind, group: &str, stem: &OsStr) -> PathBuf {
+pub(super) fn result_of(dir: &Path, kind: StageKind, group: &str, stem: &OsStr) -> PathBuf {
     let (folder, extension) = match kind {
         StageKind::TranscribeAudio => ("text_prompts", "txt"),
         StageKind::GenerateText => ("text_paragraphs", "txt"),

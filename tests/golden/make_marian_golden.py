@@ -127,7 +127,7 @@ def scale_of(name: str) -> float:
     return 0.02 if name.endswith("bias") else 0.06
 
 
-def full() -> dict:
+def full_model() -> MarianMTModel:
     shared = Path(HERE / "opus_mt_en_fr_config.json")
     config = json.loads(shared.read_text())
     model = MarianMTModel(MarianConfig(**config)).eval()
@@ -155,6 +155,11 @@ def full() -> dict:
         pad_token_id=59513,
         renormalize_logits=True,
     )
+    return model
+
+
+def full() -> dict:
+    model = full_model()
     chooser = random.Random(SEED)
     sources = [
         [chooser.randrange(2, 59513) for _ in range(length)] + [0] for length in (3, 9, 1, 30, 14, 6)

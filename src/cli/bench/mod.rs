@@ -2,6 +2,7 @@
 
 mod quality;
 mod stages;
+mod topology;
 
 use clap::{Args, Subcommand};
 
@@ -21,6 +22,8 @@ enum What {
     Stages(stages::StagesArgs),
     /// Voices that are listened to, translations that are compared: see script/quality
     Quality(quality::QualityArgs),
+    /// One process against microservices, over HTTP and around a shared folder
+    Topology(topology::TopologyArgs),
 }
 
 /// Runs the benchmark.
@@ -31,5 +34,6 @@ pub fn run(args: &BenchArgs, settings: &Settings) -> Result<(), AppError> {
     match &args.what {
         What::Stages(args) => stages::run(args, settings),
         What::Quality(args) => quality::run(args, settings),
+        What::Topology(args) => topology::run(args, settings),
     }
 }

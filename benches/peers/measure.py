@@ -1,0 +1,109 @@
+"""Measures this program beside its peers; see `run`, which calls it.
+
+One row is one piece of work for one engine. Everything is warm: a first run of each is not
+counted, then both take turns, and the medians are compared. This program is asked over HTTP, as a
+server that does one stage alone, so that its figures hold sending and packing too.
+"""
+
+import argparse
+import json
+import os
+import resource
+import statistics
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import chain
+import marian
+import speech
+import text
+import transcription
+import translation
+from common import SERVERS
+
+PARTS = {
+    "transcription": transcription.rows,
+    "text": text.rows,
+    "voices": speech.rows,
+    "translation": translation.rows,
+    "marian": marian.rows,
+    "chain": chain.rows,
+}
+
+
+def measure(rows, runs):
+    """Runs the two sides of every row in turn; gives the medians of seconds."""
+    for row in rows:
+        figures = {"ours": [], "theirs": []}
+        for number in range(runs + 1):
+            for side in figures if number % 2 else reversed(figures):
+                began = time.perf_counter()
+                seconds = getattr(row, side)()
+                # A side may know better what its work took, such as the time to the first sound.
+                took = seconds if isinstance(seconds, float) else time.perf_counter() - began
+                if number > 0:
+                    figures[side].append(took)
+        medians = {side: statistics.median(took) for side, took in figures.items()}
+        yield {
+            "what": row.what,
+            "peer": row.peer,
+            "unit": row.unit,
+            **{side: row.figure(seconds) for side, seconds in medians.items()},
+            "ratio": medians["ours"] / medians["theirs"],
+            "seconds": figures,
+            **row.notes,
+        }
+
+
+def part_in_process_of_its_own(name, runs):
+    """Memory is that of one part alone, and a part that dies leaves the others."""
+    command = [sys.executable, __file__, "--only", name, "--runs", str(runs), "--lines"]
+    output = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=False)
+    if output.returncode != 0:
+        print(f"{name} failed", file=sys.stderr)
+    return [json.loads(line) for line in output.stdout.splitlines()]
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--only", choices=PARTS, action="append", help="measure these parts")
+    parser.add_argument("--runs", type=int, default=5, help="counted runs of each row")
+    parser.add_argument("--json", type=Path, default=Path("peers.json"))
+    parser.add_argument("--lines", action="store_true", help=argparse.SUPPRESS)
+    arguments = parser.parse_args()
+    if arguments.lines:
+        for result in measure(PARTS[arguments.only[0]](), arguments.runs):
+            print(json.dumps(result), flush=True)
+        cost = {
+            "part": arguments.only[0],
+            "start_s": sum(server.start_s for server in SERVERS),
+            "our_mb": sum(server.memory_mb() for server in SERVERS),
+            "their_mb": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024,
+        }
+        print(json.dumps(cost))
+        return
+    results = []
+    for name in arguments.only or PARTS:
+        print(f"==> {name}", file=sys.stderr)
+        results += part_in_process_of_its_own(name, arguments.runs)
+    arguments.json.write_text(json.dumps(results, indent=1))
+    print(f"{os.cpu_count()} cores, median of {arguments.runs}\n")
+    print("| what | peer | ours | theirs | time, ours/theirs | notes |")
+    print("|---|---|---|---|---|---|")
+    for row in (row for row in results if "what" in row):
+        known = {"what", "peer", "unit", "ours", "theirs", "ratio", "seconds"}
+        notes = "; ".join(f"{key} {value}" for key, value in row.items() if key not in known)
+        print(
+            f"| {row['what']} | {row['peer']} | {row['ours']:.3g} {row['unit']} "
+            f"| {row['theirs']:.3g} {row['unit']} | {row['ratio']:.2f} | {notes} |"
+        )
+    print("\n| part | our start, s | our memory at most, MB | all its peers in one process, MB |")
+    print("|---|---|---|---|")
+    for row in (row for row in results if "part" in row and row["our_mb"]):
+        print(f"| {row['part']} | {row['start_s']:.1f} | {row['our_mb']} | {row['their_mb']} |")
+
+
+if __name__ == "__main__":
+    main()

