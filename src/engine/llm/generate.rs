@@ -129,7 +129,7 @@ impl Llm {
 
     /// Forgets the text before and reads `prompt`; returns the logits of what comes next.
     fn prefill(&mut self, prompt: &[u32], control: &Control<'_>) -> Result<Vec<f32>, EngineError> {
-        self.model.clear();
+        self.model.forget_from(0);
         let mut position = 0;
         let mut logits = Vec::new();
         for chunk in prompt.chunks(PREFILL_CHUNK) {

@@ -9,12 +9,14 @@
 mod chat;
 mod generate;
 mod gguf;
+mod mapped;
 mod model;
 mod phrasebook;
 mod pretokenizer;
 mod sampler;
 mod stream;
 mod tokenizer;
+mod transformer;
 mod translate;
 
 use std::path::Path;
@@ -70,7 +72,7 @@ impl Llm {
             name("tokenizer.ggml.bos_token_id"),
             name("tokenizer.ggml.eos_token_id"),
         )?;
-        let mut llm = Self { model: Model::load(gguf, device)?, tokenizer, chat };
+        let mut llm = Self { model: Model::load(gguf, &device)?, tokenizer, chat };
         llm.warm_up()?;
         Ok(llm)
     }
@@ -101,7 +103,8 @@ impl Llm {
         const TOKENS: usize = 32;
         self.model.forward(&[0; TOKENS], 0)?;
         self.model.forward(&[0], TOKENS)?;
-        self.model.clear();
+        self.model.forget_from(0);
+        self.model.release_file();
         Ok(())
     }
 }

@@ -1,62 +1,50 @@
-//! The weights: one of the transformer families that candle runs from a GGUF.
+//! The weights: one of the transformer families that a GGUF may hold.
 //!
 //! Used by `llm` only.
 
-use std::io::Cursor;
+use std::sync::Arc;
 
-use candle_core::{Device, Tensor};
-use candle_transformers::models::{quantized_llama, quantized_qwen2, quantized_qwen3};
+use candle_core::Device;
+use memmap2::{Mmap, UncheckedAdvice};
 
 use super::gguf::{Gguf, WHAT};
+use super::transformer::Transformer;
 use crate::engine::EngineError;
 
-/// Most tokens of prompt and answer together. candle's Llama has rotary tables for no more, and
-/// the key-value cache of a small model stays within some hundred megabytes.
+/// Most tokens of prompt and answer together: the key-value cache of a small model stays within
+/// some hundred megabytes.
 const MAX_CONTEXT: usize = 4096;
+
+/// Architectures that [`Transformer`] computes.
+const SUPPORTED: [&str; 3] = ["llama", "qwen2", "qwen3"];
 
 /// A loaded transformer with its key-value cache.
 pub(super) struct Model {
-    weights: Weights,
-    device: Device,
+    transformer: Transformer,
+    map: Arc<Mmap>,
     context: usize,
 }
 
-enum Weights {
-    Llama(quantized_llama::ModelWeights),
-    Qwen2(quantized_qwen2::ModelWeights),
-    Qwen3(quantized_qwen3::ModelWeights),
-}
-
 impl Model {
-    /// Copies the tensors of `gguf` to `device`.
+    /// Takes the tensors of `gguf` to `device`; on the CPU they stay in the mapped file.
     ///
     /// # Errors
     /// `Load` when the architecture is not supported or a tensor is missing or broken.
-    pub fn load(gguf: Gguf, device: Device) -> Result<Self, EngineError> {
+    pub fn load(gguf: Gguf, device: &Device) -> Result<Self, EngineError> {
         let architecture = gguf.required("general.architecture")?.to_owned();
+        if !SUPPORTED.contains(&architecture.as_str()) {
+            let known = SUPPORTED.join(", ");
+            let detail = format!("its architecture `{architecture}` is not one of {known}");
+            return Err(EngineError::load(WHAT, detail));
+        }
         let context = gguf
             .integer(&format!("{architecture}.context_length"))
             .map_or(MAX_CONTEXT, |tokens| MAX_CONTEXT.min(tokens as usize));
-        let (header, map) = gguf.into_parts();
-        let reader = &mut Cursor::new(&map[..]);
-        let weights = match architecture.as_str() {
-            "llama" => quantized_llama::ModelWeights::from_gguf(header, reader, &device)
-                .map(Weights::Llama),
-            "qwen2" => quantized_qwen2::ModelWeights::from_gguf(header, reader, &device)
-                .map(Weights::Qwen2),
-            "qwen3" => quantized_qwen3::ModelWeights::from_gguf(header, reader, &device)
-                .map(Weights::Qwen3),
-            other => {
-                return Err(EngineError::load(
-                    WHAT,
-                    format!(
-                        "its architecture `{other}` is not supported; llama, qwen2 and qwen3 are"
-                    ),
-                ));
-            }
-        };
-        let weights = weights.map_err(|error| EngineError::load(WHAT, error))?;
-        Ok(Self { weights, device, context })
+        let (content, map) = gguf.into_parts();
+        let map = Arc::new(map);
+        let transformer = Transformer::load(&content, &map, &architecture, context, device)
+            .map_err(|error| EngineError::load(WHAT, error))?;
+        Ok(Self { transformer, map, context })
     }
 
     /// Most tokens of prompt and answer together.
@@ -67,26 +55,23 @@ impl Model {
     /// Reads `tokens`, which stand at `position` and after; those before were read already.
     /// Returns one logit for each token of the vocabulary: how likely it comes next.
     pub fn forward(&mut self, tokens: &[u32], position: usize) -> Result<Vec<f32>, EngineError> {
-        self.try_forward(tokens, position)
+        self.transformer
+            .forward(tokens, position)
             .map_err(|error| EngineError::run("Generating text", error))
     }
 
-    /// Forgets everything that was read.
-    pub fn clear(&mut self) {
-        match &mut self.weights {
-            Weights::Llama(weights) => weights.clear_kv_cache(),
-            Weights::Qwen2(weights) => weights.clear_kv_cache(),
-            Weights::Qwen3(weights) => weights.clear_kv_cache(),
-        }
+    /// Forgets everything that was read from `position` on.
+    pub fn forget_from(&mut self, position: usize) {
+        self.transformer.forget_from(position);
     }
 
-    fn try_forward(&mut self, tokens: &[u32], position: usize) -> candle_core::Result<Vec<f32>> {
-        let input = Tensor::new(tokens, &self.device)?.unsqueeze(0)?;
-        let logits = match &mut self.weights {
-            Weights::Llama(weights) => weights.forward(&input, position),
-            Weights::Qwen2(weights) => weights.forward(&input, position),
-            Weights::Qwen3(weights) => weights.forward(&input, position),
-        }?;
-        logits.squeeze(0)?.to_vec1()
+    /// Gives back the memory of weights that candle has rearranged in the meantime. Those that it
+    /// still reads as they lie in the file come back when they are read.
+    pub fn release_file(&self) {
+        // SAFETY: the map is of a file and is never written, so that its pages hold the same
+        // bytes when they come back.
+        if let Err(error) = unsafe { self.map.unchecked_advise(UncheckedAdvice::DontNeed) } {
+            tracing::debug!(%error, "the pages of the language model stay in memory");
+        }
     }
 }

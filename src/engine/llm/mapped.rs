@@ -1,0 +1,232 @@
+//! Quantised weights that stay in their mapped file.
+//!
+//! candle copies a tensor before it computes with it, and for its fast kernels makes a second,
+//! rearranged copy. With the first copy left out, the pages of the file that the rearranged copy
+//! replaces need no memory. Used by `model` only, on the CPU.
+
+use std::borrow::Cow;
+use std::ops::Range;
+use std::sync::Arc;
+
+use candle_core::quantized::gguf_file::TensorInfo;
+use candle_core::quantized::k_quants::{
+    self, BlockQ2K, BlockQ3K, BlockQ4_0, BlockQ4_1, BlockQ4K, BlockQ5_0, BlockQ5_1, BlockQ5K,
+    BlockQ6K, BlockQ8_0,
+};
+use candle_core::quantized::{GgmlDType, GgmlType, QStorage, QTensor, QuantizedType};
+use candle_core::{CpuStorage, Device, Result, bail};
+use half::f16;
+use memmap2::Mmap;
+
+/// The tensor that `info` describes, its blocks where they lie in `map` if `device` is the CPU.
+/// `data_offset` is where the file's tensors begin.
+///
+/// # Errors
+/// When the file is shorter than it says.
+pub(super) fn tensor(
+    map: &Arc<Mmap>,
+    data_offset: u64,
+    info: &TensorInfo,
+    device: &Device,
+) -> Result<QTensor> {
+    let dtype = info.ggml_dtype;
+    let bytes = info.shape.elem_count() / dtype.block_size() * dtype.type_size();
+    let range = usize::try_from(data_offset.saturating_add(info.offset))
+        .ok()
+        .and_then(|start| Some(start..start.checked_add(bytes)?));
+    let Some((range, data)) = range.and_then(|range| Some((range.clone(), map.get(range)?))) else {
+        bail!("the file ends within a tensor")
+    };
+    let storage = if device.is_cpu() && is_mappable(dtype, data) {
+        QStorage::Cpu(Box::new(Mapped { map: Arc::clone(map), range, dtype }))
+    } else {
+        QStorage::from_data(Cow::Borrowed(data), device, dtype)?
+    };
+    QTensor::new(storage, info.shape.clone())
+}
+
+/// Whether [`Mapped`] knows the type, and `data` lies where its blocks may lie.
+fn is_mappable(dtype: GgmlDType, data: &[u8]) -> bool {
+    use GgmlDType::{Q2K, Q3K, Q4_0, Q4_1, Q4K, Q5_0, Q5_1, Q5K, Q6K, Q8_0};
+    let known = matches!(dtype, Q4_0 | Q4_1 | Q5_0 | Q5_1 | Q8_0 | Q2K | Q3K | Q4K | Q5K | Q6K);
+    known && data.as_ptr().addr().is_multiple_of(align_of::<u64>())
+}
+
+/// A quantised tensor's blocks in a mapped file.
+struct Mapped {
+    map: Arc<Mmap>,
+    range: Range<usize>,
+    dtype: GgmlDType,
+}
+
+/// Does `$body` with `$blocks`, the tensor's blocks in their own type.
+macro_rules! with_blocks {
+    ($mapped:expr, $blocks:ident => $body:expr) => {
+        match $mapped.dtype {
+            GgmlDType::Q4_0 => {
+                let $blocks = $mapped.blocks::<BlockQ4_0>();
+                $body
+            }
+            GgmlDType::Q4_1 => {
+                let $blocks = $mapped.blocks::<BlockQ4_1>();
+                $body
+            }
+            GgmlDType::Q5_0 => {
+                let $blocks = $mapped.blocks::<BlockQ5_0>();
+                $body
+            }
+            GgmlDType::Q5_1 => {
+                let $blocks = $mapped.blocks::<BlockQ5_1>();
+                $body
+            }
+            GgmlDType::Q8_0 => {
+                let $blocks = $mapped.blocks::<BlockQ8_0>();
+                $body
+            }
+            GgmlDType::Q2K => {
+                let $blocks = $mapped.blocks::<BlockQ2K>();
+                $body
+            }
+            GgmlDType::Q3K => {
+                let $blocks = $mapped.blocks::<BlockQ3K>();
+                $body
+            }
+            GgmlDType::Q4K => {
+                let $blocks = $mapped.blocks::<BlockQ4K>();
+                $body
+            }
+            GgmlDType::Q5K => {
+                let $blocks = $mapped.blocks::<BlockQ5K>();
+                $body
+            }
+            GgmlDType::Q6K => {
+                let $blocks = $mapped.blocks::<BlockQ6K>();
+                $body
+            }
+            other => unreachable!("{other:?} is not mapped"),
+        }
+    };
+}
+
+impl Mapped {
+    fn bytes(&self) -> &[u8] {
+        &self.map[self.range.clone()]
+    }
+
+    fn blocks<T: GgmlType>(&self) -> &[T] {
+        let bytes = self.bytes();
+        // SAFETY: `T` is the type of the tensor's blocks, which are plain numbers for which every
+        // pattern of bits is a value; the range holds whole blocks, and `is_mappable` has seen
+        // that it lies on a multiple of 8, which is more than any of them asks for.
+        unsafe {
+            std::slice::from_raw_parts(bytes.as_ptr().cast::<T>(), bytes.len() / size_of::<T>())
+        }
+    }
+}
+
+impl QuantizedType for Mapped {
+    fn dtype(&self) -> GgmlDType {
+        self.dtype
+    }
+
+    fn matmul_t(&self, mkn: (usize, usize, usize), lhs: &[f32], dst: &mut [f32]) -> Result<()> {
+        with_blocks!(self, blocks => k_quants::matmul(mkn, lhs, blocks, dst))
+    }
+
+    fn matmul_t_f16(&self, mkn: (usize, usize, usize), lhs: &[f16], dst: &mut [f16]) -> Result<()> {
+        with_blocks!(self, blocks => k_quants::matmul_f16(mkn, lhs, blocks, dst))
+    }
+
+    fn embedding(&self, ids: &[u32], rows: usize, hidden: usize) -> Result<CpuStorage> {
+        let row = hidden / self.dtype.block_size();
+        let mut out = vec![0.0; ids.len() * hidden];
+        for (&id, out) in ids.iter().zip(out.chunks_exact_mut(hidden)) {
+            let id = id as usize;
+            if id >= rows {
+                bail!("token {id} is not one of {rows}")
+            }
+            with_blocks!(self, blocks => GgmlType::to_float(&blocks[id * row..(id + 1) * row], out));
+        }
+        Ok(CpuStorage::F32(out))
+    }
+
+    fn dequantize(&self, elem_count: usize) -> Result<CpuStorage> {
+        let mut out = vec![0.0; elem_count];
+        with_blocks!(self, blocks => GgmlType::to_float(blocks, &mut out));
+        Ok(CpuStorage::F32(out))
+    }
+
+    fn storage_size_in_bytes(&self) -> usize {
+        self.range.len()
+    }
+
+    fn as_ptr(&self) -> *const u8 {
+        self.bytes().as_ptr()
+    }
+
+    fn block_size(&self) -> usize {
+        self.dtype.block_size()
+    }
+
+    fn from_float(&mut self, _xs: &[f32]) {
+        unreachable!("weights in a file are not written")
+    }
+
+    fn from_float_imatrix(&mut self, _xs: &[f32], _imatrix_weights: &[f32], _n_per_row: usize) {
+        unreachable!("weights in a file are not written")
+    }
+
+    fn size(&self) -> usize {
+        self.range.len()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::Write;
+
+    use candle_core::Tensor;
+
+    use super::*;
+
+    /// A file whose tensor of 8 rows begins at byte 32, with the tensor candle has made.
+    fn written(dtype: GgmlDType) -> (Arc<Mmap>, TensorInfo, QTensor) {
+        let values: Vec<f32> =
+            (0..8 * 512).map(|at| ((at * 37 % 101) as f32 - 50.0) / 50.0).collect();
+        let tensor = Tensor::from_vec(values, (8, 512), &Device::Cpu).unwrap();
+        let tensor = QTensor::quantize(&tensor, dtype).unwrap();
+        let mut file = tempfile::tempfile().unwrap();
+        file.write_all(&[0; 32]).unwrap();
+        file.write_all(&tensor.data().unwrap()).unwrap();
+        // SAFETY: nobody else has the file.
+        let map = Arc::new(unsafe { Mmap::map(&file) }.unwrap());
+        let info = TensorInfo { ggml_dtype: dtype, shape: (8, 512).into(), offset: 0 };
+        (map, info, tensor)
+    }
+
+    #[test]
+    fn a_mapped_tensor_computes_what_a_copied_one_does() {
+        use GgmlDType::{Q2K, Q3K, Q4_0, Q4_1, Q4K, Q5_0, Q5_1, Q5K, Q6K, Q8_0};
+        for dtype in [Q4_0, Q4_1, Q5_0, Q5_1, Q8_0, Q2K, Q3K, Q4K, Q5K, Q6K] {
+            let (map, info, copied) = written(dtype);
+            let mapped = tensor(&map, 32, &info, &Device::Cpu).unwrap();
+            let ids = Tensor::new(&[7_u32, 0, 3], &Device::Cpu).unwrap();
+            let rows = |tensor: &QTensor| tensor.embedding(&ids).unwrap().to_vec2::<f32>().unwrap();
+            assert_eq!(rows(&mapped), rows(&copied), "{dtype:?}");
+            let input = Tensor::arange(0.0_f32, 1024.0, &Device::Cpu).unwrap();
+            let input = input.reshape((2, 512)).unwrap();
+            let product = |tensor: QTensor| {
+                let matrix = candle_core::quantized::QMatMul::from_qtensor(tensor).unwrap();
+                candle_core::Module::forward(&matrix, &input).unwrap().to_vec2::<f32>().unwrap()
+            };
+            assert_eq!(product(mapped), product(copied), "{dtype:?}");
+        }
+    }
+
+    #[test]
+    fn a_file_that_is_too_short_is_refused() {
+        let (map, info, _) = written(GgmlDType::Q4K);
+        assert!(tensor(&map, 33, &info, &Device::Cpu).is_err());
+        assert!(tensor(&map, u64::MAX, &info, &Device::Cpu).is_err());
+    }
+}
