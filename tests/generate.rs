@@ -13,6 +13,7 @@ use mega_pipeline::engine::{
     Progress, Translator, shared,
 };
 use mega_pipeline::text::{language, prose, templates};
+use support::undisturbed;
 
 const SMOLLM2: (&str, &str) = ("smollm2-135m-instruct", "SmolLM2-135M-Instruct.Q4_1.gguf");
 const QWEN: (&str, &str) =
@@ -366,4 +367,26 @@ fn a_job_canceled_before_it_begins_does_not_read_the_prompt() {
     let control = Control { cancel: &cancel, progress: &|_| {} };
     let result = llm.generate(&hello(), &GenerateOptions::default(), &control, |_| {});
     assert!(matches!(result, Err(EngineError::Canceled)), "{result:?}");
+}
+
+#[test]
+fn what_a_prompt_shares_with_the_one_before_is_not_read_again_and_changes_nothing() {
+    let mut llm = small();
+    let tokens = |llm: &Llm, text: &str| llm.tokenizer().encode(text, false).expect("tokens");
+    let shared = tokens(&llm, &"The sea is wide. ".repeat(28));
+    // One whole piece and some more.
+    assert!((129..150).contains(&shared.len()), "{}", shared.len());
+    let prompt = |llm: &Llm, end: &str| [shared.clone(), tokens(llm, end)].concat();
+    let (first, second) = (prompt(&llm, "Boats are"), prompt(&llm, "Far away there"));
+    let next = tokens(&llm, " small and slow");
+    let unrelated = tokens(&llm, "Nobody knows.");
+    let score = |llm: &mut Llm, prompt: &[u32]| {
+        undisturbed(|control| llm.score(prompt, &next, control)).expect("logits")
+    };
+    score(&mut llm, &unrelated);
+    let alone = score(&mut llm, &second);
+    score(&mut llm, &unrelated);
+    score(&mut llm, &first);
+    let after = score(&mut llm, &second);
+    assert!(after == alone, "the logits differ");
 }

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Callable
 
-MEGA = os.environ["MEGA_UNDER_TEST"]
+MEGA = os.environ["PROGRAM_UNDER_TEST"]
 MODELS = Path(os.environ["MODELS"])
 ROOT = Path(__file__).parents[2]
 THREADS = os.cpu_count()

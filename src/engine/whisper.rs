@@ -4,7 +4,8 @@
 //! seconds, which makes a short prompt as dear as a long one; [`Whisper`] narrows
 //! the window to the recording (`audio_ctx` of whisper.cpp) and widens it again
 //! when what came out cannot be right. On sentences of 3 to 7 s that makes base.en
-//! four times faster.
+//! four times faster. Of English only: other languages are heard worse through a
+//! narrow window.
 
 mod callbacks;
 mod parts;
@@ -38,6 +39,9 @@ const POSITIONS_PER_SECOND: usize = 50;
 
 /// whisper.cpp computes attention in blocks of this many positions.
 const CONTEXT_STEP: usize = 8;
+
+/// Transcripts that are followed side by side, as many as OpenAI's own program follows.
+const BEAMS: i32 = 5;
 
 /// whisper.cpp ignores recordings that are shorter than this.
 const MIN_SAMPLES: usize = SPEECH_RATE as usize;
@@ -125,7 +129,11 @@ impl Whisper {
             return Err(EngineError::NoSpeech);
         }
 
-        let passes = passes_for(audio.samples.len());
+        let passes = match passes_for(audio.samples.len()) {
+            // Other languages than English suffer from a narrow window: see docs/BENCHMARKS.md.
+            Passes::One { .. } if language != Some("en") => Passes::One { context: FULL_CONTEXT },
+            passes => passes,
+        };
         let mut transcript = self.run(audio, language, passes, control)?;
         if passes != Passes::Many && !is_plausible(&transcript, &audio.samples) {
             tracing::debug!(?passes, "the transcript is implausible; using the full window");
@@ -162,7 +170,13 @@ impl Whisper {
         passes: Passes,
         control: &Control<'_>,
     ) -> Result<Transcript, EngineError> {
-        let mut params = FullParams::new(SamplingStrategy::Greedy { best_of: 5 });
+        let mut params = FullParams::new(if self.is_multilingual() {
+            // Where a model knows many languages, the likeliest word is wrong more often: see
+            // docs/BENCHMARKS.md. English-only models do not gain.
+            SamplingStrategy::BeamSearch { beam_size: BEAMS, patience: -1.0 }
+        } else {
+            SamplingStrategy::Greedy { best_of: 5 }
+        });
         params.set_n_threads(self.threads as i32);
         params.set_language(language);
         if let Passes::One { context } = passes {

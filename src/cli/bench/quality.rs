@@ -42,7 +42,7 @@ enum Part {
 }
 
 /// Sentences that a voice says, where nothing else is asked for.
-const SPOKEN: usize = 50;
+const SPOKEN: usize = 100;
 
 /// A file of sentences with their translations.
 struct Pair {

@@ -128,14 +128,24 @@ impl Llm {
     }
 
     /// Forgets the text before and reads `prompt`; returns the logits of what comes next.
+    ///
+    /// What it has in common with the prompt before is not read again, as far as it was read in
+    /// the same pieces: the result is the same to the last bit.
     fn prefill(&mut self, prompt: &[u32], control: &Control<'_>) -> Result<Vec<f32>, EngineError> {
-        self.model.forget_from(0);
-        let mut position = 0;
+        let same = self.kept.iter().zip(prompt).take_while(|(before, now)| before == now).count();
+        // The last piece is read in any case, for what comes after it.
+        let same = same.min(prompt.len().saturating_sub(1)) / PREFILL_CHUNK * PREFILL_CHUNK;
+        self.kept.truncate(same);
+        self.model.forget_from(same);
+        let mut position = same;
         let mut logits = Vec::new();
-        for chunk in prompt.chunks(PREFILL_CHUNK) {
+        for chunk in prompt[same..].chunks(PREFILL_CHUNK) {
             control.cancel.check()?;
             logits = self.model.forward(chunk, position)?;
             position += chunk.len();
+            if chunk.len() == PREFILL_CHUNK {
+                self.kept.extend(chunk);
+            }
         }
         Ok(logits)
     }

@@ -36,6 +36,8 @@ pub struct Llm {
     model: Model,
     tokenizer: Tokenizer,
     chat: ChatTemplate,
+    /// Tokens of the last prompt that were read in whole pieces; the model still knows them.
+    kept: Vec<u32>,
 }
 
 impl Llm {
@@ -72,7 +74,8 @@ impl Llm {
             name("tokenizer.ggml.bos_token_id"),
             name("tokenizer.ggml.eos_token_id"),
         )?;
-        let mut llm = Self { model: Model::load(gguf, &device)?, tokenizer, chat };
+        let mut llm =
+            Self { model: Model::load(gguf, &device)?, tokenizer, chat, kept: Vec::new() };
         llm.warm_up()?;
         Ok(llm)
     }
@@ -104,7 +107,6 @@ impl Llm {
         self.model.forward(&[0; TOKENS], 0)?;
         self.model.forward(&[0], TOKENS)?;
         self.model.forget_from(0);
-        self.model.release_file();
         Ok(())
     }
 }

@@ -5,7 +5,6 @@
 use std::sync::Arc;
 
 use candle_core::Device;
-use memmap2::{Mmap, UncheckedAdvice};
 
 use super::gguf::{Gguf, WHAT};
 use super::transformer::Transformer;
@@ -21,7 +20,6 @@ const SUPPORTED: [&str; 3] = ["llama", "qwen2", "qwen3"];
 /// A loaded transformer with its key-value cache.
 pub(super) struct Model {
     transformer: Transformer,
-    map: Arc<Mmap>,
     context: usize,
 }
 
@@ -44,7 +42,7 @@ impl Model {
         let map = Arc::new(map);
         let transformer = Transformer::load(&content, &map, &architecture, context, device)
             .map_err(|error| EngineError::load(WHAT, error))?;
-        Ok(Self { transformer, map, context })
+        Ok(Self { transformer, context })
     }
 
     /// Most tokens of prompt and answer together.
@@ -63,15 +61,5 @@ impl Model {
     /// Forgets everything that was read from `position` on.
     pub fn forget_from(&mut self, position: usize) {
         self.transformer.forget_from(position);
-    }
-
-    /// Gives back the memory of weights that candle has rearranged in the meantime. Those that it
-    /// still reads as they lie in the file come back when they are read.
-    pub fn release_file(&self) {
-        // SAFETY: the map is of a file and is never written, so that its pages hold the same
-        // bytes when they come back.
-        if let Err(error) = unsafe { self.map.unchecked_advise(UncheckedAdvice::DontNeed) } {
-            tracing::debug!(%error, "the pages of the language model stay in memory");
-        }
     }
 }

@@ -2,50 +2,49 @@
 //!
 //! Used by `model` only. It differs from those of candle-transformers in what it costs: the table
 //! of embeddings is not unpacked (0.9 GB for Qwen2.5-1.5B), keys and values are written in place
-//! and not copied for every token, heads that share keys do not copy them, and matrices that read
-//! the same vector are multiplied in one go. Architectures: Llama (arXiv:2302.13971), Qwen2
+//! and not copied for every token, and heads that share keys do not copy them. Architectures: Llama (arXiv:2302.13971), Qwen2
 //! (arXiv:2407.10671: biases on query, key and value), Qwen3 (arXiv:2505.09388: norms on query and
 //! key); tensor names as in the GGUF specification of ggml.
 
 use std::collections::HashMap;
 use std::sync::Arc;
 
+use candle_core::quantized::QTensor;
 use candle_core::quantized::gguf_file::{Content, Value};
-use candle_core::quantized::{QMatMul, QTensor};
-use candle_core::{D, DType, Device, IndexOp, Module, Result, Tensor, bail};
+use candle_core::{D, DType, Device, Result, Tensor, bail};
 use candle_nn::ops::{rms_norm, silu, softmax_last_dim};
 use candle_nn::rotary_emb::{rope, rope_i};
 use memmap2::Mmap;
 
-use super::mapped;
+use super::mapped::{self, Matrix};
 
 /// Room for keys and values is taken for so many tokens at a time.
 const CACHE_STEP: usize = 512;
 
 /// A decoder with its key-value cache.
 pub(super) struct Transformer {
-    embedding: Arc<QTensor>,
+    embedding: QTensor,
     layers: Vec<Layer>,
     norm: Norm,
-    output: QMatMul,
+    output: Matrix,
     rotation: Rotation,
     device: Device,
 }
 
 struct Layer {
     attention_norm: Norm,
-    query: QMatMul,
-    key: QMatMul,
-    value: QMatMul,
+    query: Matrix,
+    key: Matrix,
+    value: Matrix,
     /// Of query, key and value.
     biases: Option<[Tensor; 3]>,
     /// Of query and key, for each head.
     head_norms: Option<[Norm; 2]>,
-    output: QMatMul,
+    output: Matrix,
     feed_norm: Norm,
-    gate: QMatMul,
-    up: QMatMul,
-    down: QMatMul,
+    gate: Matrix,
+    up: Matrix,
+    down: Matrix,
     heads: usize,
     key_heads: usize,
     head_width: usize,
@@ -197,7 +196,10 @@ impl Transformer {
             Some(tensor) => Ok(tensor),
             None => bail!("its file has no tensor `{name}.weight`"),
         };
-        let matrix = |name: &str| QMatMul::from_qtensor(tensor(name)?);
+        let matrix = |name: &str| match content.tensor_infos.get(&format!("{name}.weight")) {
+            Some(info) => Matrix::new(map, content.tensor_data_offset, info, device),
+            None => bail!("its file has no tensor `{name}.weight`"),
+        };
         let norm = |tensor: QTensor| -> Result<Norm> {
             Ok(Norm { weight: tensor.dequantize(device)?, epsilon })
         };
@@ -238,12 +240,10 @@ impl Transformer {
                 cache: Cache::default(),
             });
         }
-        let embedding = Arc::new(tensor("token_embd")?);
-        let output = match maybe("output")? {
-            Some(output) => QMatMul::from_qtensor(output)?,
-            // The table of embeddings read the other way.
-            None => QMatMul::from_arc(Arc::clone(&embedding))?,
-        };
+        let embedding = tensor("token_embd")?;
+        // Where there is none, it is the table of embeddings read the other way.
+        let tied = !content.tensor_infos.contains_key("output.weight");
+        let output = matrix(if tied { "token_embd" } else { "output" })?;
         let rotation = Rotation::new(head_width, base, positions, architecture == "llama", device)?;
         let norm = norm(tensor("output_norm")?)?;
         Ok(Self { embedding, layers, norm, output, rotation, device: device.clone() })
@@ -263,8 +263,8 @@ impl Transformer {
             x = (x + attended)?;
             x = (&x + layer.feed(&x)?)?;
         }
-        let last = x.i((.., tokens.len() - 1, ..))?.contiguous()?;
-        self.output.forward(&self.norm.forward(&last)?)?.squeeze(0)?.to_vec1()
+        let last = x.narrow(1, tokens.len() - 1, 1)?.contiguous()?;
+        self.output.multiply(&self.norm.forward(&last)?)?.flatten_all()?.to_vec1()
     }
 
     /// Forgets all tokens from `position` on.
@@ -287,7 +287,8 @@ impl Layer {
         let (_, tokens, _) = x.dims3()?;
         let (heads, key_heads, width) = (self.heads, self.key_heads, self.head_width);
         let x = self.attention_norm.forward(x)?;
-        let mut parts = multiply(&[&self.query, &self.key, &self.value], &x)?;
+        let mut parts =
+            [self.query.multiply(&x)?, self.key.multiply(&x)?, self.value.multiply(&x)?];
         if let Some(biases) = &self.biases {
             for (part, bias) in parts.iter_mut().zip(biases) {
                 *part = part.broadcast_add(bias)?;
@@ -325,40 +326,14 @@ impl Layer {
             tokens,
             heads * width,
         ))?;
-        self.output.forward(&seen)
+        self.output.multiply(&seen)
     }
 
     /// The feed-forward part: `down(silu(gate(x)) * up(x))`.
     fn feed(&self, x: &Tensor) -> Result<Tensor> {
         let x = self.feed_norm.forward(x)?;
-        let parts = multiply(&[&self.gate, &self.up], &x)?;
-        self.down.forward(&(silu(&parts[0])? * &parts[1])?)
+        self.down.multiply(&(silu(&self.gate.multiply(&x)?)? * self.up.multiply(&x)?)?)
     }
-}
-
-/// Multiplies one token by several matrices, those of one type in one go where candle can.
-fn multiply(matrices: &[&QMatMul], x: &Tensor) -> Result<Vec<Tensor>> {
-    let mut products = Vec::with_capacity(matrices.len());
-    if x.dim(1)? == 1 {
-        let tensors: Vec<&QTensor> = matrices
-            .iter()
-            .map_while(|matrix| match matrix {
-                QMatMul::QTensor(tensor) => Some(tensor.as_ref()),
-                _ => None,
-            })
-            .collect();
-        let alike =
-            tensors.iter().take_while(|tensor| tensor.dtype() == tensors[0].dtype()).count();
-        if alike > 1
-            && let Some(fused) = QTensor::gemv_fused_shared_lhs(&tensors[..alike], x)?
-        {
-            products = fused;
-        }
-    }
-    for matrix in &matrices[products.len()..] {
-        products.push(matrix.forward(x)?);
-    }
-    Ok(products)
 }
 
 /// What keeps `tokens` tokens at `position` from looking ahead: minus infinity where they would,
