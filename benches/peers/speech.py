@@ -3,6 +3,7 @@
 import asyncio
 import tempfile
 import time
+from collections import deque
 from pathlib import Path
 
 import numpy
@@ -38,15 +39,26 @@ def pairs(server, voice, peer, sentences, theirs):
     for count in COUNTS:
         text = " ".join(sentences[:count])
         own, their = length_of(spoken(server, voice, text)[2]), theirs(text)[2]
-        notes = {"sound": f"{own:.1f} and {their:.1f} s"}
-        for at, what in [(1, "speak"), (0, "first sound of")]:
-            yield Row(
-                f"{what} {count} sentence{'s' if count > 1 else ''}, {voice}",
-                peer,
-                lambda text=text, at=at: spoken(server, voice, text)[at],
-                lambda text=text, at=at: theirs(text)[at],
-                notes=notes if at else {},
-            )
+        # The second row shows what was noted in the first one's runs.
+        noted = {"ours": deque(), "theirs": deque()}
+
+        def noting(side, first, total, _, noted=noted):
+            noted[side].append(first)
+            return total
+
+        yield Row(
+            f"speak {count} sentence{'s' if count > 1 else ''}, {voice}",
+            peer,
+            lambda text=text, note=noting: note("ours", *spoken(server, voice, text)),
+            lambda text=text, note=noting: note("theirs", *theirs(text)),
+            notes={"sound": f"{own:.1f} and {their:.1f} s"},
+        )
+        yield Row(
+            f"first sound of {count} sentence{'s' if count > 1 else ''}, {voice}",
+            peer,
+            noted["ours"].popleft,
+            noted["theirs"].popleft,
+        )
 
 
 def piper():

@@ -11,9 +11,10 @@ use std::sync::Arc;
 
 use candle_core::quantized::QTensor;
 use candle_core::quantized::gguf_file::{Content, Value};
-use candle_core::{D, DType, Device, Result, Tensor, bail};
-use candle_nn::ops::{rms_norm, silu, softmax_last_dim};
+use candle_core::{D, DType, Device, Module, Result, Tensor, bail};
+use candle_nn::ops::{silu, softmax_last_dim};
 use candle_nn::rotary_emb::{rope, rope_i};
+use candle_transformers::quantized_nn::RmsNorm;
 use memmap2::Mmap;
 
 use super::mapped::{self, Matrix};
@@ -25,23 +26,23 @@ const CACHE_STEP: usize = 512;
 pub(super) struct Transformer {
     embedding: QTensor,
     layers: Vec<Layer>,
-    norm: Norm,
+    norm: RmsNorm,
     output: Matrix,
     rotation: Rotation,
     device: Device,
 }
 
 struct Layer {
-    attention_norm: Norm,
+    attention_norm: RmsNorm,
     query: Matrix,
     key: Matrix,
     value: Matrix,
     /// Of query, key and value.
     biases: Option<[Tensor; 3]>,
     /// Of query and key, for each head.
-    head_norms: Option<[Norm; 2]>,
+    head_norms: Option<[RmsNorm; 2]>,
     output: Matrix,
-    feed_norm: Norm,
+    feed_norm: RmsNorm,
     gate: Matrix,
     up: Matrix,
     down: Matrix,
@@ -49,17 +50,6 @@ struct Layer {
     key_heads: usize,
     head_width: usize,
     cache: Cache,
-}
-
-struct Norm {
-    weight: Tensor,
-    epsilon: f32,
-}
-
-impl Norm {
-    fn forward(&self, x: &Tensor) -> Result<Tensor> {
-        rms_norm(x, &self.weight, self.epsilon)
-    }
 }
 
 /// Positions turn pairs of numbers: neighbours in Llama's files, halves of a head in Qwen's.
@@ -200,9 +190,7 @@ impl Transformer {
             Some(info) => Matrix::new(map, content.tensor_data_offset, info, device),
             None => bail!("its file has no tensor `{name}.weight`"),
         };
-        let norm = |tensor: QTensor| -> Result<Norm> {
-            Ok(Norm { weight: tensor.dequantize(device)?, epsilon })
-        };
+        let norm = |tensor: QTensor| RmsNorm::from_qtensor(tensor, f64::from(epsilon));
         let bias = |name: &str| -> Result<Option<Tensor>> {
             let info = content.tensor_infos.get(&format!("{name}.bias"));
             let read = |info| mapped::tensor(map, content.tensor_data_offset, info, device);
