@@ -60,9 +60,12 @@ fn seconds(text: &str) -> Result<Duration, String> {
     seconds.map(Duration::from_secs_f64).ok_or_else(|| "from 0.01 to 3600 is expected".to_owned())
 }
 
-/// What became of the recordings.
-#[derive(Debug, Default)]
-struct Summary {
+/// The work, and what has become of it so far.
+struct Batch<'a> {
+    args: &'a BatchArgs,
+    stages: Vec<Box<dyn Stage>>,
+    options: JobOptions,
+    cancel: Cancel,
     made: usize,
     skipped: usize,
     /// Recordings that failed; they are not tried again.
@@ -88,18 +91,19 @@ pub fn run(args: &BatchArgs, settings: &Settings) -> Result<(), AppError> {
     stages.retain(|stage| args.only.is_none_or(|only| stage.kind() == only));
     let cancel = Cancel::default();
     stop_on_interrupt(&cancel)?;
-    let mut summary = Summary::default();
+    let failed = BTreeSet::new();
+    let mut batch = Batch { args, stages, options, cancel, made: 0, skipped: 0, failed };
     if let Some(pause) = args.watch {
-        for stage in &mut stages {
+        for stage in &mut batch.stages {
             let kind = stage.kind();
             stage.load().map_err(|error| AppError::Stage { stage: kind, error })?;
         }
         println!("ready");
         loop {
             for recording in recordings(&args.dir.join(RECORDINGS))? {
-                take_or_tell(&recording, args, &mut stages, &options, &cancel, &mut summary)?;
+                batch.take_or_tell(&recording)?;
             }
-            if cancel.is_canceled() {
+            if batch.cancel.is_canceled() {
                 return Err(AppError::Told(exit::INTERRUPTED));
             }
             thread::sleep(pause);
@@ -113,42 +117,73 @@ pub fn run(args: &BatchArgs, settings: &Settings) -> Result<(), AppError> {
     }
     for (number, recording) in recordings.iter().enumerate() {
         eprintln!("{} of {}: {}", number + 1, recordings.len(), recording.display());
-        take_or_tell(recording, args, &mut stages, &options, &cancel, &mut summary)?;
+        batch.take_or_tell(recording)?;
     }
     println!(
         "{} recordings: {} results made, {} there already, {} recordings failed; {:.1} s",
         recordings.len(),
-        summary.made,
-        summary.skipped,
-        summary.failed.len(),
+        batch.made,
+        batch.skipped,
+        batch.failed.len(),
         began.elapsed().as_secs_f64()
     );
-    if summary.failed.is_empty() { Ok(()) } else { Err(AppError::Told(exit::FAILED)) }
+    if batch.failed.is_empty() { Ok(()) } else { Err(AppError::Told(exit::FAILED)) }
 }
 
-/// Takes a recording through the stages and tells what keeps it from going on; only an interrupt
-/// ends the others too.
-fn take_or_tell(
-    recording: &Path,
-    args: &BatchArgs,
-    stages: &mut [Box<dyn Stage>],
-    options: &JobOptions,
-    cancel: &Cancel,
-    summary: &mut Summary,
-) -> Result<(), AppError> {
-    if summary.failed.contains(recording) {
-        return Ok(());
+impl Batch<'_> {
+    /// Takes a recording through the stages and tells what keeps it from going on; only an
+    /// interrupt ends the others too.
+    fn take_or_tell(&mut self, recording: &Path) -> Result<(), AppError> {
+        if self.failed.contains(recording) {
+            return Ok(());
+        }
+        match self.take(recording) {
+            Err(AppError::Stage { error, .. }) if error.code == ErrorCode::Canceled => {
+                Err(AppError::Told(exit::INTERRUPTED))
+            }
+            Err(error) => {
+                self.failed.insert(recording.to_owned());
+                eprintln!("{}: {}", recording.display(), error.sentence().unwrap_or_default());
+                Ok(())
+            }
+            Ok(()) => Ok(()),
+        }
     }
-    match take(recording, args, stages, options, cancel, summary) {
-        Err(AppError::Stage { error, .. }) if error.code == ErrorCode::Canceled => {
-            Err(AppError::Told(exit::INTERRUPTED))
+
+    /// Takes one recording through the stages, as far as what they read is there.
+    fn take(&mut self, recording: &Path) -> Result<(), AppError> {
+        let args = self.args;
+        let stem = recording.file_stem().unwrap_or_default();
+        let result = |kind| result_of(&args.dir, kind, &args.group, stem);
+        let mut inputs = Artifacts { prompt: recording.to_owned(), ..Artifacts::default() };
+        for stage in &mut self.stages {
+            let kind = stage.kind();
+            let path = result(kind);
+            if !args.force && path.is_file() {
+                self.skipped += 1;
+                if args.only.is_none() {
+                    read_into(&mut inputs, kind, &path)?;
+                }
+                continue;
+            }
+            if let Some(source) = kind.reads().filter(|_| args.only.is_some()) {
+                let left = result(source);
+                if !left.is_file() {
+                    continue;
+                }
+                read_into(&mut inputs, source, &left)?;
+            }
+            let began = Instant::now();
+            let output = run_stage(stage.as_mut(), &inputs, &self.options, &self.cancel)?;
+            write(&path, &output.artifact)?;
+            self.made += 1;
+            if args.watch.is_some() {
+                let (all_ms, run_ms) = (began.elapsed().as_millis(), output.timing.run_ms);
+                println!("{}\t{run_ms}\t{all_ms}", path.display());
+            }
+            inputs.accept(kind, output.artifact);
         }
-        Err(error) => {
-            summary.failed.insert(recording.to_owned());
-            eprintln!("{}: {}", recording.display(), error.sentence().unwrap_or_default());
-            Ok(())
-        }
-        Ok(()) => Ok(()),
+        Ok(())
     }
 }
 
@@ -164,48 +199,6 @@ fn recordings(dir: &Path) -> Result<Vec<PathBuf>, AppError> {
     }
     recordings.sort();
     Ok(recordings)
-}
-
-/// Takes one recording through the stages, as far as what they read is there.
-fn take(
-    recording: &Path,
-    args: &BatchArgs,
-    stages: &mut [Box<dyn Stage>],
-    options: &JobOptions,
-    cancel: &Cancel,
-    summary: &mut Summary,
-) -> Result<(), AppError> {
-    let stem = recording.file_stem().unwrap_or_default();
-    let result = |kind| result_of(&args.dir, kind, &args.group, stem);
-    let mut inputs = Artifacts { prompt: recording.to_owned(), ..Artifacts::default() };
-    for stage in stages {
-        let kind = stage.kind();
-        let path = result(kind);
-        if !args.force && path.is_file() {
-            summary.skipped += 1;
-            if args.only.is_none() {
-                read_into(&mut inputs, kind, &path)?;
-            }
-            continue;
-        }
-        if let Some(source) = kind.reads().filter(|_| args.only.is_some()) {
-            let left = result(source);
-            if !left.is_file() {
-                continue;
-            }
-            read_into(&mut inputs, source, &left)?;
-        }
-        let began = Instant::now();
-        let output = run_stage(stage.as_mut(), &inputs, options, cancel)?;
-        write(&path, &output.artifact)?;
-        summary.made += 1;
-        if args.watch.is_some() {
-            let (all_ms, run_ms) = (began.elapsed().as_millis(), output.timing.run_ms);
-            println!("{}\t{run_ms}\t{all_ms}", path.display());
-        }
-        inputs.accept(kind, output.artifact);
-    }
-    Ok(())
 }
 
 /// Where the course has a stage's result.

@@ -131,9 +131,9 @@ fn english() -> String {
 /// # Errors
 /// When the catalogue cannot be read.
 pub fn known_pair(pair: &str) -> Result<Option<String>, ModelsError> {
-    let role = format!("translation-{pair}");
     let known = Manifest::built_in()?.model(&format!("firefox-{pair}")).is_ok();
-    Ok(known.then_some(role))
+    let languages = pair.split_once('-').filter(|_| known);
+    Ok(languages.map(|(from, to)| role_name(from, to)))
 }
 
 /// Finds the model for a pair such as `en-de` or `de-en` and remembers it in the folder `models`.

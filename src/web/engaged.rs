@@ -67,9 +67,9 @@ pub(super) async fn run<T: Send + 'static>(
         .map_err(WebError::from)
 }
 
-/// Does `work`, which is that of `stage`, on a thread that may block, and gives what it sends as it comes: up to `backlog`
-/// pieces ahead of a slow client. Nothing is given until the first piece is there, so that a
-/// failure before it is told as any other.
+/// Does `work`, which is that of `stage`, on a thread that may block, and gives what it sends as it
+/// comes: up to `backlog` pieces ahead of a slow client. Nothing is given until the first piece is
+/// there, so that a failure before it is told as any other.
 ///
 /// # Errors
 /// As [`run`], up to the first piece; later ones are in the stream, and in the log.

@@ -26,6 +26,13 @@ enum What {
     Topology(topology::TopologyArgs),
 }
 
+/// The kilobytes that a file of `/proc` has under `name`, where the system tells.
+fn memory_kb(file: &str, name: &str) -> Option<u64> {
+    let text = std::fs::read_to_string(file).ok()?;
+    let line = text.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(':'))?;
+    line.trim().strip_suffix("kB")?.trim().parse().ok()
+}
+
 /// Runs the benchmark.
 ///
 /// # Errors

@@ -145,8 +145,5 @@ fn print_table(rows: &[Row], settings: &Settings, runs: u32) {
 
 /// The most resident memory this process has held, in megabytes, where the system tells.
 fn peak_mb() -> Option<u64> {
-    let status = std::fs::read_to_string("/proc/self/status").ok()?;
-    let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"))?;
-    let kilobytes: u64 = line.trim().strip_suffix("kB")?.trim().parse().ok()?;
-    Some(kilobytes / 1000)
+    Some(super::memory_kb("/proc/self/status", "VmHWM")? / 1000)
 }

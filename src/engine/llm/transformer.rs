@@ -2,9 +2,11 @@
 //!
 //! Used by `model` only. It differs from those of candle-transformers in what it costs: the table
 //! of embeddings is not unpacked (0.9 GB for Qwen2.5-1.5B), keys and values are written in place
-//! and not copied for every token, and heads that share keys do not copy them. Architectures: Llama (arXiv:2302.13971), Qwen2
-//! (arXiv:2407.10671: biases on query, key and value), Qwen3 (arXiv:2505.09388: norms on query and
-//! key); tensor names as in the GGUF specification of ggml.
+//! and not copied for every token, and heads that share keys do not copy them.
+//!
+//! Architectures: Llama (arXiv:2302.13971), Qwen2 (arXiv:2407.10671: biases on query, key and
+//! value), Qwen3 (arXiv:2505.09388: norms on query and key); tensor names as in the GGUF
+//! specification of ggml.
 
 use std::collections::HashMap;
 use std::sync::Arc;

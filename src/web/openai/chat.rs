@@ -277,11 +277,11 @@ async fn stream(
     piece: Piece,
     with_usage: bool,
 ) -> Result<Response, WebError> {
-    let pieces =
-        engaged::stream(state, StageKind::GenerateText, TEXT_BACKLOG, move |desk, outlet| {
-            let mut begun = false;
-            let mut gone = Ok(());
-            let generation = desk.engines.answer(&messages, &options, &desk.control, &mut |text| {
+    let stage = StageKind::GenerateText;
+    let pieces = engaged::stream(state, stage, TEXT_BACKLOG, move |desk, outlet| {
+        let mut begun = false;
+        let mut gone = Ok(());
+        let generation = desk.engines.answer(&messages, &options, &desk.control, &mut |text| {
             let mut delta = json!({ "content": text });
             if !begun {
                 delta["role"] = "assistant".into();
@@ -293,17 +293,16 @@ async fn stream(
                 gone = outlet.send(piece.of(&choices, None));
             }
         })?;
-            gone?;
-            let finish = reason(generation.finish);
-            let last =
-                json!([{ "index": 0, "delta": {}, "finish_reason": finish, "logprobs": null }]);
-            outlet.send(piece.of(&last, None))?;
-            if with_usage {
-                outlet.send(piece.of(&json!([]), Some(Usage::from(&generation))))?;
-            }
-            outlet.send("[DONE]")
-        })
-        .await?;
+        gone?;
+        let finish = reason(generation.finish);
+        let last = json!([{ "index": 0, "delta": {}, "finish_reason": finish, "logprobs": null }]);
+        outlet.send(piece.of(&last, None))?;
+        if with_usage {
+            outlet.send(piece.of(&json!([]), Some(Usage::from(&generation))))?;
+        }
+        outlet.send("[DONE]")
+    })
+    .await?;
     Ok(respond(pieces))
 }
 

@@ -6,6 +6,7 @@ use std::process::{Child, Command, Stdio};
 use std::sync::mpsc::{Receiver, channel};
 use std::thread;
 
+use super::super::memory_kb;
 use crate::error::AppError;
 
 /// How a process is started, the first time and again after it was killed.
@@ -15,7 +16,7 @@ pub struct Launch {
     pub name: String,
     /// Everything after the program's own name.
     pub arguments: Vec<String>,
-    /// Arguments that only the first start has: later ones keep the address that was found.
+    /// Whether it is a server: it gets a free port, and keeps it when it is started again.
     pub listens: bool,
 }
 
@@ -132,11 +133,7 @@ impl Drop for Process {
 
 /// Memory of process `id` in bytes, shared pages in parts; 0 where the system does not tell.
 pub fn proportional_bytes(id: u32) -> u64 {
-    let rollup = fs::read_to_string(format!("/proc/{id}/smaps_rollup")).unwrap_or_default();
-    let line = rollup.lines().find_map(|line| line.strip_prefix("Pss:"));
-    let kilobytes =
-        line.and_then(|line| line.trim().strip_suffix("kB")?.trim().parse::<u64>().ok());
-    kilobytes.unwrap_or_default() * 1024
+    memory_kb(&format!("/proc/{id}/smaps_rollup"), "Pss").unwrap_or_default() * 1024
 }
 
 /// Bytes that have passed through this machine's own network so far.
