@@ -33,6 +33,10 @@ fn translate(translator: &mut dyn Translator, sentences: &[String]) -> Vec<Strin
     translator.translate(sentences, &control).expect("a translation")
 }
 
+fn hardware() -> Hardware {
+    Hardware { threads: std::thread::available_parallelism().map_or(1, Into::into), gpu: None }
+}
+
 fn firefox(criterion: &mut Criterion) {
     let settings = Settings::new(&Config::defaults()).expect("the defaults are valid");
     let store = ModelStore::open(&settings.models_dir).expect("a folder of models");
@@ -45,6 +49,7 @@ fn firefox(criterion: &mut Criterion) {
         &vocab,
         &vocab,
         Some(&file("lex.50.50.enpt.s2t.bin")),
+        &hardware(),
     )
     .expect("the model loads");
     let sentences = sentences();
@@ -66,8 +71,7 @@ fn firefox(criterion: &mut Criterion) {
 fn marian(criterion: &mut Criterion) {
     let dir = tempfile::tempdir().expect("a temporary folder");
     full_size::write(dir.path());
-    let threads = std::thread::available_parallelism().map_or(1, Into::into);
-    let hardware = Hardware { threads, gpu: None };
+    let hardware = hardware();
     let mut marian = Marian::load(dir.path(), &hardware).expect("the model loads");
     let sentences = sentences();
     let mut group = criterion.benchmark_group("marian, size of opus-mt-en-fr");

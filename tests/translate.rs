@@ -8,10 +8,10 @@ use std::sync::Mutex;
 
 use mega_pipeline::engine::firefox::Firefox;
 use mega_pipeline::engine::marian::Marian;
-use mega_pipeline::engine::{Cancel, Control, EngineError, Hardware, Progress, Translator};
+use mega_pipeline::engine::{Cancel, Control, EngineError, Progress, Translator};
 use mega_pipeline::text::sentences;
 
-use crate::support::model_file;
+use crate::support::{hardware, model_file};
 
 const MODEL: &str = "firefox-en-pt";
 
@@ -45,7 +45,7 @@ fn firefox() -> Firefox {
     let vocab = model_file(MODEL, "vocab.enpt.spm");
     let shortlist = model_file(MODEL, "lex.50.50.enpt.s2t.bin");
     let model = model_file(MODEL, "model.enpt.intgemm.alphas.bin");
-    Firefox::load(&model, &vocab, &vocab, Some(&shortlist)).expect("the model loads")
+    Firefox::load(&model, &vocab, &vocab, Some(&shortlist), &hardware()).expect("the model loads")
 }
 
 fn translate(firefox: &mut Firefox, sentences: &[&str]) -> Vec<String> {
@@ -92,8 +92,7 @@ fn a_long_text_keeps_its_paragraphs_lists_and_sentences_in_firefox() {
 #[test]
 fn a_long_text_keeps_its_paragraphs_lists_and_sentences_in_marian() {
     let tiny = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/marian-tiny");
-    let hardware = Hardware { threads: 2, gpu: None };
-    keeps_the_structure(&mut Marian::load(&tiny, &hardware).expect("the fixture loads"));
+    keeps_the_structure(&mut Marian::load(&tiny, &hardware()).expect("the fixture loads"));
 }
 
 #[test]
@@ -199,10 +198,10 @@ fn a_missing_file_is_named() {
     let model = model_file(MODEL, "model.enpt.intgemm.alphas.bin");
     let nowhere = Path::new("/nowhere/model.bin");
     for result in [
-        Firefox::load(nowhere, &vocab, &vocab, None),
-        Firefox::load(&model, nowhere, &vocab, None),
-        Firefox::load(&model, &vocab, nowhere, None),
-        Firefox::load(&model, &vocab, &vocab, Some(nowhere)),
+        Firefox::load(nowhere, &vocab, &vocab, None, &hardware()),
+        Firefox::load(&model, nowhere, &vocab, None, &hardware()),
+        Firefox::load(&model, &vocab, nowhere, None, &hardware()),
+        Firefox::load(&model, &vocab, &vocab, Some(nowhere), &hardware()),
     ] {
         match result.err() {
             Some(EngineError::Missing { path, .. }) => assert_eq!(path, nowhere),
@@ -229,15 +228,15 @@ fn a_damaged_file_is_an_error_and_not_a_crash() {
     let noise: Vec<u8> = (0..5_000_u32).map(|number| ((number * 7919) >> 3) as u8).collect();
     let models = [damaged("empty", b""), damaged("noise", &noise), damaged("half", &half(&model))];
     for bad in &models {
-        let result = Firefox::load(bad, &vocab, &vocab, Some(&shortlist));
+        let result = Firefox::load(bad, &vocab, &vocab, Some(&shortlist), &hardware());
         assert!(matches!(result.err(), Some(EngineError::Load { .. })), "{}", bad.display());
     }
     for bad in [&models[0], &models[1], &damaged("half vocabulary", &half(&vocab))] {
-        let result = Firefox::load(&model, bad, &vocab, None);
+        let result = Firefox::load(&model, bad, &vocab, None, &hardware());
         assert!(matches!(result.err(), Some(EngineError::Load { .. })), "{}", bad.display());
     }
     for bad in [&models[0], &models[1], &damaged("half list", &half(&shortlist)), &model] {
-        let result = Firefox::load(&model, &vocab, &vocab, Some(bad));
+        let result = Firefox::load(&model, &vocab, &vocab, Some(bad), &hardware());
         assert!(matches!(result.err(), Some(EngineError::Load { .. })), "{}", bad.display());
     }
 }

@@ -202,7 +202,8 @@ impl Engines {
                     Err(_) => (self.file(model, "srcvocab")?, self.file(model, "trgvocab")?),
                 };
                 let (network, shortlist) = (self.file(model, "model")?, self.file(model, "lex")?);
-                shared(Firefox::load(&network, &source, &target, Some(&shortlist))?)
+                let shortlist = Some(shortlist.as_path());
+                shared(Firefox::load(&network, &source, &target, shortlist, &self.hardware)?)
             }
             Kind::Marian => shared(Marian::load(&found.dir, &self.hardware)?),
             Kind::Gguf => return self.text_translator(target, began),

@@ -1,11 +1,13 @@
 //! Quantised weights that stay in their mapped file.
 //!
 //! candle copies a tensor before it computes with it, and for several tokens at once makes a second
-//! copy, rearranged. The first copy is left out here. Of one token the time is that of reading all
-//! weights, so that it is multiplied by the blocks as they lie in the file: rearranged they take a
-//! third more. Used by `transformer` only, on the CPU.
+//! copy, rearranged. The first copy is left out here, the second where `product` knows the type. Of
+//! one token the time is that of reading all weights, so that it is multiplied by the blocks as
+//! they lie in the file: rearranged they take a third more. Used by `transformer` only, on the
+//! CPU.
 
 use std::borrow::Cow;
+use std::cell::OnceCell;
 use std::ops::Range;
 use std::sync::Arc;
 
@@ -15,9 +17,12 @@ use candle_core::quantized::k_quants::{
     BlockQ6K, BlockQ8_0,
 };
 use candle_core::quantized::{GgmlDType, GgmlType, QMatMul, QStorage, QTensor, QuantizedType};
-use candle_core::{CpuStorage, D, Device, Module, Result, Tensor, bail};
+use candle_core::{CpuStorage, Device, Module, Result, Tensor, bail};
 use half::f16;
 use memmap2::Mmap;
+
+#[cfg(target_arch = "x86_64")]
+use super::product::{self, Kind, Tokens, Weights};
 
 /// The tensor that `info` describes, its blocks where they lie in `map` if `device` is the CPU.
 /// `data_offset` is where the file's tensors begin.
@@ -49,12 +54,13 @@ fn range_of(data_offset: u64, info: &TensorInfo) -> Option<Range<usize>> {
 }
 
 /// A matrix of weights.
-pub(super) struct Matrix {
-    /// For several tokens.
-    whole: QMatMul,
-    /// For one, where the blocks lie in a file.
-    compact: Option<Mapped>,
-    outputs: usize,
+pub(super) enum Matrix {
+    /// Its blocks are computed with where they lie in the file.
+    #[cfg(target_arch = "x86_64")]
+    Product { blocks: Mapped, kind: Kind, outputs: usize },
+    /// candle computes, and rearranges a copy for several tokens; one token takes the blocks in
+    /// the file if the CPU can compute with them.
+    Candle { whole: QMatMul, blocks: Option<Mapped>, outputs: usize },
 }
 
 impl Matrix {
@@ -68,30 +74,158 @@ impl Matrix {
         info: &TensorInfo,
         device: &Device,
     ) -> Result<Self> {
-        let (outputs, _) = info.shape.dims2()?;
+        let (outputs, inputs) = info.shape.dims2()?;
         let whole = QMatMul::from_qtensor(tensor(map, data_offset, info, device)?)?;
         // candle may have unpacked it.
-        let compact = match &whole {
+        let blocks = match &whole {
             QMatMul::QTensor(_) => Mapped::find(map, data_offset, info, device),
             _ => None,
         };
-        Ok(Self { whole, compact, outputs })
+        match blocks {
+            #[cfg(target_arch = "x86_64")]
+            Some(blocks) if let Some(kind) = Kind::of(blocks.dtype, inputs, outputs) => {
+                Ok(Self::Product { blocks, kind, outputs })
+            }
+            blocks => Ok(Self::Candle { whole, blocks, outputs }),
+        }
     }
 
-    /// `x` (1, tokens, inputs) times the matrix: (1, tokens, outputs).
+    /// `input` (1, tokens, inputs) times the matrix: (1, tokens, outputs).
     ///
     /// # Errors
     /// When the shapes do not fit.
-    pub fn multiply(&self, x: &Tensor) -> Result<Tensor> {
-        let Some(compact) = self.compact.as_ref().filter(|_| x.dim(1).is_ok_and(|it| it == 1))
-        else {
-            return self.whole.forward(x);
-        };
-        let inputs = x.dim(D::Minus1)?;
-        let mut product = vec![0.0; self.outputs];
-        let x = x.flatten_all()?.to_vec1::<f32>()?;
-        compact.matmul_t((1, inputs, self.outputs), &x, &mut product)?;
-        Tensor::from_vec(product, (1, 1, self.outputs), &Device::Cpu)
+    pub fn multiply(&self, input: &Input) -> Result<Tensor> {
+        match self {
+            #[cfg(target_arch = "x86_64")]
+            Self::Product { blocks, kind, outputs } => {
+                let weights = Weights { kind: *kind, bytes: blocks.bytes(), outputs: *outputs };
+                let (count, tokens) = input.tokens()?;
+                let products = product::multiply_many(weights, tokens);
+                Tensor::from_vec(products, (1, count, *outputs), &Device::Cpu)
+            }
+            Self::Candle { whole, .. } => whole.forward(input.tensor),
+        }
+    }
+
+    /// One token times each of `matrices`, on the CPU.
+    ///
+    /// # Errors
+    /// When the shapes do not fit.
+    pub fn multiply_one<const N: usize>(
+        matrices: [&Self; N],
+        token: &Token,
+    ) -> Result<[Vec<f32>; N]> {
+        #[cfg(target_arch = "x86_64")]
+        if let Some(weights) = weights(matrices)
+            && let Some(products) = product::multiply_one(weights, token.quantised())
+        {
+            return Ok(products);
+        }
+        let mut products = [const { Vec::new() }; N];
+        for (product, matrix) in products.iter_mut().zip(matrices) {
+            *product = matrix.row_by_row(token)?;
+        }
+        Ok(products)
+    }
+
+    /// `silu(gate * token) * (up * token)` for one token, on the CPU.
+    ///
+    /// # Errors
+    /// When the shapes do not fit.
+    pub fn gated(gate: &Self, up: &Self, token: &Token) -> Result<Vec<f32>> {
+        #[cfg(target_arch = "x86_64")]
+        if let Some([gate, up]) = weights([gate, up])
+            && let Some(product) = product::gated(gate, up, token.quantised())
+        {
+            return Ok(product);
+        }
+        let [mut gates, ups] = Self::multiply_one([gate, up], token)?;
+        for (gate, up) in gates.iter_mut().zip(ups) {
+            *gate = silu(*gate) * up;
+        }
+        Ok(gates)
+    }
+
+    fn row_by_row(&self, token: &Token) -> Result<Vec<f32>> {
+        let width = token.values.len();
+        match self {
+            #[cfg(target_arch = "x86_64")]
+            Self::Product { blocks, outputs, .. } => blocks.row_by_row(&token.values, *outputs),
+            Self::Candle { blocks: Some(blocks), outputs, .. } => {
+                blocks.row_by_row(&token.values, *outputs)
+            }
+            Self::Candle { whole, .. } => {
+                let token = Tensor::from_slice(&token.values, (1, 1, width), &Device::Cpu)?;
+                whole.forward(&token)?.flatten_all()?.to_vec1()
+            }
+        }
+    }
+}
+
+/// The blocks of `matrices`, if all can be computed with by `product`.
+#[cfg(target_arch = "x86_64")]
+fn weights<const N: usize>(matrices: [&Matrix; N]) -> Option<[Weights<'_>; N]> {
+    let mut weights = [Weights { kind: Kind::Q4K, bytes: &[], outputs: 0 }; N];
+    for (weights, matrix) in weights.iter_mut().zip(matrices) {
+        let Matrix::Product { blocks, kind, outputs } = matrix else { return None };
+        *weights = Weights { kind: *kind, bytes: blocks.bytes(), outputs: *outputs };
+    }
+    Some(weights)
+}
+
+/// `x / (1 + exp(-x))`.
+pub(super) fn silu(x: f32) -> f32 {
+    x / (1.0 + (-x).exp())
+}
+
+/// Tokens that matrices are multiplied with; several may take the same.
+pub(super) struct Input<'a> {
+    tensor: &'a Tensor,
+    #[cfg(target_arch = "x86_64")]
+    tokens: OnceCell<Tokens>,
+}
+
+impl<'a> Input<'a> {
+    /// Takes `tensor` (1, tokens, width).
+    pub fn new(tensor: &'a Tensor) -> Self {
+        Self {
+            tensor,
+            #[cfg(target_arch = "x86_64")]
+            tokens: OnceCell::new(),
+        }
+    }
+
+    /// How many, and what they are quantised.
+    #[cfg(target_arch = "x86_64")]
+    fn tokens(&self) -> Result<(usize, &Tokens)> {
+        let (_, count, _) = self.tensor.dims3()?;
+        if let Some(tokens) = self.tokens.get() {
+            return Ok((count, tokens));
+        }
+        let values = self.tensor.flatten_all()?.to_vec1()?;
+        Ok((count, self.tokens.get_or_init(|| Tokens::new(&values, count))))
+    }
+}
+
+/// One token that matrices are multiplied with; several may take the same.
+pub(super) struct Token {
+    values: Vec<f32>,
+    #[cfg(target_arch = "x86_64")]
+    quantised: OnceCell<Tokens>,
+}
+
+impl Token {
+    pub fn new(values: Vec<f32>) -> Self {
+        Self {
+            values,
+            #[cfg(target_arch = "x86_64")]
+            quantised: OnceCell::new(),
+        }
+    }
+
+    #[cfg(target_arch = "x86_64")]
+    fn quantised(&self) -> &Tokens {
+        self.quantised.get_or_init(|| Tokens::new(&self.values, 1))
     }
 }
 
@@ -103,7 +237,7 @@ fn is_mappable(dtype: GgmlDType, data: &[u8]) -> bool {
 }
 
 /// A quantised tensor's blocks in a mapped file.
-struct Mapped {
+pub(super) struct Mapped {
     map: Arc<Mmap>,
     range: Range<usize>,
     dtype: GgmlDType,
@@ -164,6 +298,13 @@ impl Mapped {
         let range = range_of(data_offset, info)?;
         let usable = device.is_cpu() && is_mappable(info.ggml_dtype, map.get(range.clone())?);
         usable.then(|| Self { map: Arc::clone(map), range, dtype: info.ggml_dtype })
+    }
+
+    /// One token's `values` times the matrix of `outputs` rows.
+    fn row_by_row(&self, values: &[f32], outputs: usize) -> Result<Vec<f32>> {
+        let mut product = vec![0.0; outputs];
+        self.matmul_t((1, values.len(), outputs), values, &mut product)?;
+        Ok(product)
     }
 
     fn bytes(&self) -> &[u8] {
@@ -246,18 +387,18 @@ mod tests {
 
     use super::*;
 
-    /// A file whose tensor of 8 rows begins at byte 32, with the tensor candle has made.
+    /// A file whose tensor of 16 rows begins at byte 32, with the tensor candle has made.
     fn written(dtype: GgmlDType) -> (Arc<Mmap>, TensorInfo, QTensor) {
         let values: Vec<f32> =
-            (0..8 * 512).map(|at| ((at * 37 % 101) as f32 - 50.0) / 50.0).collect();
-        let tensor = Tensor::from_vec(values, (8, 512), &Device::Cpu).unwrap();
+            (0..16 * 512).map(|at| ((at * 37 % 101) as f32 - 50.0) / 50.0).collect();
+        let tensor = Tensor::from_vec(values, (16, 512), &Device::Cpu).unwrap();
         let tensor = QTensor::quantize(&tensor, dtype).unwrap();
         let mut file = tempfile::tempfile().unwrap();
         file.write_all(&[0; 32]).unwrap();
         file.write_all(&tensor.data().unwrap()).unwrap();
         // SAFETY: nobody else has the file.
         let map = Arc::new(unsafe { Mmap::map(&file) }.unwrap());
-        let info = TensorInfo { ggml_dtype: dtype, shape: (8, 512).into(), offset: 0 };
+        let info = TensorInfo { ggml_dtype: dtype, shape: (16, 512).into(), offset: 0 };
         (map, info, tensor)
     }
 
@@ -268,6 +409,7 @@ mod tests {
             let (map, info, copied) = written(dtype);
             let mapped = tensor(&map, 32, &info, &Device::Cpu).unwrap();
             let ids = Tensor::new(&[7_u32, 0, 3], &Device::Cpu).unwrap();
+            let unpacked = copied.dequantize(&Device::Cpu).unwrap().to_vec2::<f32>().unwrap();
             let rows = |tensor: &QTensor| tensor.embedding(&ids).unwrap().to_vec2::<f32>().unwrap();
             assert_eq!(rows(&mapped), rows(&copied), "{dtype:?}");
             let input = Tensor::arange(0.0_f32, 1024.0, &Device::Cpu).unwrap();
@@ -279,13 +421,21 @@ mod tests {
             let several = product(copied);
             assert_eq!(product(mapped), several, "{dtype:?}");
             let matrix = Matrix::new(&map, 32, &info, &Device::Cpu).unwrap();
-            for (row, expected) in several.iter().enumerate() {
-                let x = input.narrow(0, row, 1).unwrap().unsqueeze(0).unwrap();
-                let one = matrix.multiply(&x).unwrap().flatten_all().unwrap();
-                for (one, several) in one.to_vec1::<f32>().unwrap().iter().zip(expected) {
-                    // The kernels add in different orders.
-                    let close = (one - several).abs() <= 1e-4 * several.abs().max(100.0);
-                    assert!(close, "{dtype:?}: {one} and {several}");
+            let many = matrix.multiply(&Input::new(&input.unsqueeze(0).unwrap())).unwrap();
+            let many = many.squeeze(0).unwrap().to_vec2::<f32>().unwrap();
+            for (row, several) in several.iter().enumerate() {
+                let token = Token::new(input.get(row).unwrap().to_vec1().unwrap());
+                let [one] = Matrix::multiply_one([&matrix], &token).unwrap();
+                let alone = matrix.row_by_row(&token).unwrap();
+                for found in [&one, &alone, &many[row], several] {
+                    for (found, weights) in found.iter().zip(&unpacked) {
+                        let exact: f32 =
+                            weights.iter().zip(&token.values).map(|(a, b)| a * b).sum();
+                        // Values are rounded to a 127th of the largest.
+                        let slack: f32 = weights.iter().map(|weight| weight.abs()).sum();
+                        let close = (found - exact).abs() <= slack * 1023.0 / 254.0;
+                        assert!(close, "{dtype:?}: {found} and {exact}");
+                    }
                 }
             }
         }

@@ -12,7 +12,10 @@ mod gguf;
 mod mapped;
 mod model;
 mod phrasebook;
+mod pool;
 mod pretokenizer;
+#[cfg(target_arch = "x86_64")]
+mod product;
 mod sampler;
 mod stream;
 mod tokenizer;

@@ -8,18 +8,19 @@
 //! value), Qwen3 (arXiv:2505.09388: norms on query and key); tensor names as in the GGUF
 //! specification of ggml.
 
+mod step;
+
 use std::collections::HashMap;
 use std::sync::Arc;
 
 use candle_core::quantized::QTensor;
 use candle_core::quantized::gguf_file::{Content, Value};
-use candle_core::{D, DType, Device, Module, Result, Tensor, bail};
-use candle_nn::ops::{silu, softmax_last_dim};
+use candle_core::{D, DType, Device, Result, Storage, Tensor, bail};
+use candle_nn::ops::{rms_norm, silu, softmax_last_dim};
 use candle_nn::rotary_emb::{rope, rope_i};
-use candle_transformers::quantized_nn::RmsNorm;
 use memmap2::Mmap;
 
-use super::mapped::{self, Matrix};
+use super::mapped::{self, Input, Matrix};
 
 /// Room for keys and values is taken for so many tokens at a time.
 const CACHE_STEP: usize = 512;
@@ -28,23 +29,47 @@ const CACHE_STEP: usize = 512;
 pub(super) struct Transformer {
     embedding: QTensor,
     layers: Vec<Layer>,
-    norm: RmsNorm,
+    norm: Norm,
     output: Matrix,
     rotation: Rotation,
     device: Device,
 }
 
+/// Numbers for tensors, and for plain ones.
+struct Vector {
+    tensor: Tensor,
+    values: Vec<f32>,
+}
+
+impl Vector {
+    fn new(tensor: Tensor) -> Result<Self> {
+        Ok(Self { values: tensor.flatten_all()?.to_vec1()?, tensor })
+    }
+}
+
+/// Divides by the root of the mean square, and multiplies by a weight.
+struct Norm {
+    weight: Vector,
+    epsilon: f32,
+}
+
+impl Norm {
+    fn forward(&self, x: &Tensor) -> Result<Tensor> {
+        rms_norm(x, &self.weight.tensor, self.epsilon)
+    }
+}
+
 struct Layer {
-    attention_norm: RmsNorm,
+    attention_norm: Norm,
     query: Matrix,
     key: Matrix,
     value: Matrix,
     /// Of query, key and value.
-    biases: Option<[Tensor; 3]>,
+    biases: Option<[Vector; 3]>,
     /// Of query and key, for each head.
-    head_norms: Option<[RmsNorm; 2]>,
+    head_norms: Option<[Norm; 2]>,
     output: Matrix,
-    feed_norm: RmsNorm,
+    feed_norm: Norm,
     gate: Matrix,
     up: Matrix,
     down: Matrix,
@@ -56,8 +81,9 @@ struct Layer {
 
 /// Positions turn pairs of numbers: neighbours in Llama's files, halves of a head in Qwen's.
 struct Rotation {
-    cos: Tensor,
-    sin: Tensor,
+    /// (positions, head width / 2) each.
+    cos: Vector,
+    sin: Vector,
     neighbours: bool,
 }
 
@@ -78,14 +104,15 @@ impl Rotation {
         let positions =
             Tensor::arange(0, positions as u32, device)?.to_dtype(DType::F32)?.unsqueeze(1)?;
         let angles = positions.matmul(&turns)?;
-        Ok(Self { cos: angles.cos()?, sin: angles.sin()?, neighbours })
+        let (cos, sin) = (Vector::new(angles.cos()?)?, Vector::new(angles.sin()?)?);
+        Ok(Self { cos, sin, neighbours })
     }
 
     /// Turns `x` (batch, heads, tokens, width), whose first token stands at `position`.
     fn turn(&self, x: &Tensor, position: usize) -> Result<Tensor> {
         let tokens = x.dim(2)?;
-        let (cos, sin) =
-            (self.cos.narrow(0, position, tokens)?, self.sin.narrow(0, position, tokens)?);
+        let [cos, sin] = [&self.cos, &self.sin].map(|it| it.tensor.narrow(0, position, tokens));
+        let (cos, sin) = (cos?, sin?);
         if self.neighbours { rope_i(x, &cos, &sin) } else { rope(x, &cos, &sin) }
     }
 }
@@ -125,6 +152,20 @@ impl Cache {
         values.slice_set(&new[1].contiguous()?, 2, self.tokens)?;
         self.tokens = wanted;
         Ok([keys.narrow(2, 0, wanted)?, values.narrow(2, 0, wanted)?])
+    }
+
+    /// Calls `read` with all keys and all values, (key heads, room, width) each, and with the
+    /// room. For the CPU.
+    fn read<T>(&self, read: impl FnOnce(&[f32], &[f32], usize) -> T) -> Result<T> {
+        let Some([keys, values]) = &self.both else { bail!("there are no keys") };
+        let room = keys.dim(2)?;
+        let ((keys, _), (values, _)) = (keys.storage_and_layout(), values.storage_and_layout());
+        match (&*keys, &*values) {
+            (Storage::Cpu(keys), Storage::Cpu(values)) => {
+                Ok(read(keys.as_slice()?, values.as_slice()?, room))
+            }
+            _ => bail!("keys and values are not on the CPU"),
+        }
     }
 }
 
@@ -192,11 +233,13 @@ impl Transformer {
             Some(info) => Matrix::new(map, content.tensor_data_offset, info, device),
             None => bail!("its file has no tensor `{name}.weight`"),
         };
-        let norm = |tensor: QTensor| RmsNorm::from_qtensor(tensor, f64::from(epsilon));
-        let bias = |name: &str| -> Result<Option<Tensor>> {
+        let norm = |tensor: QTensor| -> Result<Norm> {
+            Ok(Norm { weight: Vector::new(tensor.dequantize(device)?)?, epsilon })
+        };
+        let bias = |name: &str| -> Result<Option<Vector>> {
             let info = content.tensor_infos.get(&format!("{name}.bias"));
             let read = |info| mapped::tensor(map, content.tensor_data_offset, info, device);
-            info.map(|info| read(info)?.dequantize(device)).transpose()
+            info.map(|info| Vector::new(read(info)?.dequantize(device)?)).transpose()
         };
 
         let mut layers = Vec::new();
@@ -242,6 +285,11 @@ impl Transformer {
     /// Reads `tokens`, which stand at `position` and after; gives one logit for each token of the
     /// vocabulary: how likely it comes next.
     pub fn forward(&mut self, tokens: &[u32], position: usize) -> Result<Vec<f32>> {
+        if let [token] = *tokens
+            && self.device.is_cpu()
+        {
+            return self.step(token, position);
+        }
         let ids = Tensor::new(tokens, &self.device)?.unsqueeze(0)?;
         let mask = match tokens.len() {
             1 => None,
@@ -254,7 +302,8 @@ impl Transformer {
             x = (&x + layer.feed(&x)?)?;
         }
         let last = x.narrow(1, tokens.len() - 1, 1)?.contiguous()?;
-        self.output.multiply(&self.norm.forward(&last)?)?.flatten_all()?.to_vec1()
+        let last = self.norm.forward(&last)?;
+        self.output.multiply(&Input::new(&last))?.flatten_all()?.to_vec1()
     }
 
     /// Forgets all tokens from `position` on.
@@ -277,11 +326,12 @@ impl Layer {
         let (_, tokens, _) = x.dims3()?;
         let (heads, key_heads, width) = (self.heads, self.key_heads, self.head_width);
         let x = self.attention_norm.forward(x)?;
+        let x = Input::new(&x);
         let mut parts =
             [self.query.multiply(&x)?, self.key.multiply(&x)?, self.value.multiply(&x)?];
         if let Some(biases) = &self.biases {
             for (part, bias) in parts.iter_mut().zip(biases) {
-                *part = part.broadcast_add(bias)?;
+                *part = part.broadcast_add(&bias.tensor)?;
             }
         }
         let by_head = |part: &Tensor, heads: usize| {
@@ -316,13 +366,15 @@ impl Layer {
             tokens,
             heads * width,
         ))?;
-        self.output.multiply(&seen)
+        self.output.multiply(&Input::new(&seen))
     }
 
     /// The feed-forward part: `down(silu(gate(x)) * up(x))`.
     fn feed(&self, x: &Tensor) -> Result<Tensor> {
         let x = self.feed_norm.forward(x)?;
-        self.down.multiply(&(silu(&self.gate.multiply(&x)?)? * self.up.multiply(&x)?)?)
+        let x = Input::new(&x);
+        let gated = (silu(&self.gate.multiply(&x)?)? * self.up.multiply(&x)?)?;
+        self.down.multiply(&Input::new(&gated))
     }
 }
 
