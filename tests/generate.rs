@@ -346,7 +346,7 @@ fn a_canceled_job_stops_at_the_next_token() {
 
 #[test]
 fn a_long_prompt_is_read_in_pieces_with_the_same_result_as_at_once() {
-    // 600 tokens: three pieces. The last of them must see the first.
+    // 600 tokens: many pieces. The last of them must see the first.
     let mut llm = small();
     let secret = format!(
         "The password is marmalade. {} What is the password?",
@@ -374,7 +374,7 @@ fn what_a_prompt_shares_with_the_one_before_is_not_read_again_and_changes_nothin
     let mut llm = small();
     let tokens = |llm: &Llm, text: &str| llm.tokenizer().encode(text, false).expect("tokens");
     let shared = tokens(&llm, &"The sea is wide. ".repeat(28));
-    // One whole piece and some more.
+    // Two whole pieces and some more.
     assert!((129..150).contains(&shared.len()), "{}", shared.len());
     let prompt = |llm: &Llm, end: &str| [shared.clone(), tokens(llm, end)].concat();
     let (first, second) = (prompt(&llm, "Boats are"), prompt(&llm, "Far away there"));
@@ -389,4 +389,10 @@ fn what_a_prompt_shares_with_the_one_before_is_not_read_again_and_changes_nothin
     score(&mut llm, &first);
     let after = score(&mut llm, &second);
     assert!(after == alone, "the logits differ");
+    // Others in between, some longer than a piece, change nothing either.
+    let other = tokens(&llm, &"Two ships came home. ".repeat(40));
+    score(&mut llm, &other);
+    score(&mut llm, &unrelated);
+    let later = score(&mut llm, &second);
+    assert!(later == alone, "the logits differ");
 }

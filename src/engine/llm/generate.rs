@@ -5,15 +5,12 @@
 use std::time::Instant;
 
 use super::Llm;
+use super::prefix::{PIECE, in_common};
 use super::sampler::Sampler;
 use super::stream::TextStream;
 use crate::engine::{
     ChatMessage, Control, EngineError, Finish, GenerateOptions, Generation, Progress, TextModel,
 };
-
-/// Tokens of a prompt that are read between two looks at the cancel flag: large enough for full
-/// speed, small enough to answer within a second on two cores.
-const PREFILL_CHUNK: usize = 128;
 
 impl TextModel for Llm {
     fn answer(
@@ -37,7 +34,7 @@ impl Llm {
     ///
     /// # Errors
     /// `TooLong` before the model runs when prompt and answer cannot fit; `Canceled` within a
-    /// token, or within 128 tokens of the prompt; `Run` when the model fails.
+    /// token, or within 64 tokens of the prompt; `Run` when the model fails.
     pub fn generate(
         &mut self,
         messages: &[ChatMessage],
@@ -129,22 +126,30 @@ impl Llm {
 
     /// Forgets the text before and reads `prompt`; returns the logits of what comes next.
     ///
-    /// What it has in common with the prompt before is not read again, as far as it was read in
-    /// the same pieces: the result is the same to the last bit.
+    /// A beginning that it has in common with the prompt before, or with one before that, is not
+    /// read again. It was read in the same pieces: the result is the same to the last bit.
     fn prefill(&mut self, prompt: &[u32], control: &Control<'_>) -> Result<Vec<f32>, EngineError> {
-        let same = self.kept.iter().zip(prompt).take_while(|(before, now)| before == now).count();
-        // The last piece is read in any case, for what comes after it.
-        let same = same.min(prompt.len().saturating_sub(1)) / PREFILL_CHUNK * PREFILL_CHUNK;
-        self.kept.truncate(same);
-        self.model.forget_from(same);
+        let mut same = in_common(&self.read, prompt);
+        if same < self.read.len() {
+            self.shelf.put(&self.read, |tokens| self.model.save(tokens))?;
+        }
+        // What fails on the way leaves nothing that is taken for read.
+        self.read.clear();
+        if let Some((longer, state)) = self.shelf.find(prompt, same) {
+            self.model.restore(state, longer)?;
+            same = longer;
+        } else {
+            self.model.forget_from(same);
+        }
+        self.read.extend(&prompt[..same]);
         let mut position = same;
         let mut logits = Vec::new();
-        for chunk in prompt[same..].chunks(PREFILL_CHUNK) {
+        for piece in prompt[same..].chunks(PIECE) {
             control.cancel.check()?;
-            logits = self.model.forward(chunk, position)?;
-            position += chunk.len();
-            if chunk.len() == PREFILL_CHUNK {
-                self.kept.extend(chunk);
+            logits = self.model.forward(piece, position)?;
+            position += piece.len();
+            if piece.len() == PIECE {
+                self.read.extend(piece);
             }
         }
         Ok(logits)

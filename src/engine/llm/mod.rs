@@ -3,8 +3,9 @@
 //! Called by `stage::generate_text`, and by `stage::translate_text` where a
 //! language model translates. One file each: `gguf` (the file), `pretokenizer`
 //! and `tokenizer` (text to ids), `chat` (conversation to text), `model`
-//! (weights), `sampler` and `stream` (logits to text), `generate` (the loop),
-//! `translate` (a translator on top of it).
+//! (weights), `transformer` (the network), `mapped` and `product` (its products),
+//! `prefix` (what need not be read again), `sampler` and `stream` (logits to
+//! text), `generate` (the loop), `translate` (a translator on top of it).
 
 mod chat;
 mod generate;
@@ -13,6 +14,7 @@ mod mapped;
 mod model;
 mod phrasebook;
 mod pool;
+mod prefix;
 mod pretokenizer;
 #[cfg(target_arch = "x86_64")]
 mod product;
@@ -32,7 +34,8 @@ pub use translate::LlmTranslator;
 use super::{ChatMessage, EngineError, Hardware};
 use chat::ChatTemplate;
 use gguf::{Gguf, WHAT};
-use model::Model;
+use model::{Model, State};
+use prefix::Shelf;
 
 /// A loaded language model.
 pub struct Llm {
@@ -40,7 +43,8 @@ pub struct Llm {
     tokenizer: Tokenizer,
     chat: ChatTemplate,
     /// Tokens of the last prompt that were read in whole pieces; the model still knows them.
-    kept: Vec<u32>,
+    read: Vec<u32>,
+    shelf: Shelf<State>,
 }
 
 impl Llm {
@@ -77,8 +81,8 @@ impl Llm {
             name("tokenizer.ggml.bos_token_id"),
             name("tokenizer.ggml.eos_token_id"),
         )?;
-        let mut llm =
-            Self { model: Model::load(gguf, &device)?, tokenizer, chat, kept: Vec::new() };
+        let model = Model::load(gguf, &device)?;
+        let mut llm = Self { model, tokenizer, chat, read: Vec::new(), shelf: Shelf::new() };
         llm.warm_up()?;
         Ok(llm)
     }

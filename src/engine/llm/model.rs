@@ -7,6 +7,7 @@ use std::sync::Arc;
 use candle_core::Device;
 
 use super::gguf::{Gguf, WHAT};
+pub(super) use super::transformer::State;
 use super::transformer::Transformer;
 use crate::engine::EngineError;
 
@@ -56,6 +57,20 @@ impl Model {
         self.transformer
             .forward(tokens, position)
             .map_err(|error| EngineError::run("Generating text", error))
+    }
+
+    /// What was made of the first `tokens` tokens, to be taken up again by [`Model::restore`].
+    pub fn save(&self, tokens: usize) -> Result<State, EngineError> {
+        self.transformer
+            .save(tokens)
+            .map_err(|error| EngineError::run("Keeping what was read", error))
+    }
+
+    /// Forgets everything, and takes up the first `tokens` tokens of `state`.
+    pub fn restore(&mut self, state: &State, tokens: usize) -> Result<(), EngineError> {
+        self.transformer
+            .restore(state, tokens)
+            .map_err(|error| EngineError::run("Taking up what was read", error))
     }
 
     /// Forgets everything that was read from `position` on.

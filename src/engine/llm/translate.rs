@@ -59,12 +59,12 @@ impl LlmTranslator {
         self.book.map_or_else(Vec::new, |book| book.calendar_of(sentence))
     }
 
-    /// The sentence as the next turn of a conversation: after the sentence before it or, where
-    /// there is none, after examples. Both at once would take twice the time to read.
+    /// The sentence as the next turn of a conversation, after examples and the sentence before it.
+    /// The model keeps what it has read of the examples from one sentence to the next.
     fn in_context(&self, previous: Option<(&str, &str)>, sentence: &str) -> Vec<ChatMessage> {
         let mut messages = vec![self.task(sentence)];
-        let examples = self.book.filter(|_| previous.is_none()).map(|book| book.examples);
-        let turns = examples.unwrap_or_default().iter().copied().chain(previous);
+        let examples = self.book.map_or(&[][..], |book| book.examples);
+        let turns = examples.iter().copied().chain(previous);
         for (english, translation) in turns {
             messages.push(ChatMessage::user(english));
             messages.push(ChatMessage::assistant(translation));

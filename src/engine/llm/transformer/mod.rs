@@ -154,6 +154,13 @@ impl Cache {
         Ok([keys.narrow(2, 0, wanted)?, values.narrow(2, 0, wanted)?])
     }
 
+    /// A copy of the keys and values of the first `tokens` tokens.
+    fn first(&self, tokens: usize) -> Result<[Tensor; 2]> {
+        let Some([keys, values]) = &self.both else { bail!("there are no keys") };
+        let copy = |all: &Tensor| all.narrow(2, 0, tokens)?.force_contiguous();
+        Ok([copy(keys)?, copy(values)?])
+    }
+
     /// Calls `read` with all keys and all values, (key heads, room, width) each, and with the
     /// room. For the CPU.
     fn read<T>(&self, read: impl FnOnce(&[f32], &[f32], usize) -> T) -> Result<T> {
@@ -168,6 +175,9 @@ impl Cache {
         }
     }
 }
+
+/// Keys and values of some tokens, (1, key heads, tokens, width) for each layer.
+pub(super) struct State(Vec<[Tensor; 2]>);
 
 /// What a GGUF's header says, read by name.
 struct Header<'a> {
@@ -304,6 +314,21 @@ impl Transformer {
         let last = x.narrow(1, tokens.len() - 1, 1)?.contiguous()?;
         let last = self.norm.forward(&last)?;
         self.output.multiply(&Input::new(&last))?.flatten_all()?.to_vec1()
+    }
+
+    /// Keys and values of the first `tokens` tokens.
+    pub fn save(&self, tokens: usize) -> Result<State> {
+        let layers = self.layers.iter().map(|layer| layer.cache.first(tokens));
+        Ok(State(layers.collect::<Result<_>>()?))
+    }
+
+    /// Takes up the first `tokens` tokens of `state` in place of all that was read.
+    pub fn restore(&mut self, state: &State, tokens: usize) -> Result<()> {
+        for (layer, [keys, values]) in self.layers.iter_mut().zip(&state.0) {
+            layer.cache.tokens = 0;
+            layer.cache.append([&keys.narrow(2, 0, tokens)?, &values.narrow(2, 0, tokens)?])?;
+        }
+        Ok(())
     }
 
     /// Forgets all tokens from `position` on.
