@@ -1,6 +1,7 @@
 # syntax=docker/dockerfile:1
-# The CPU image. Both bases can come from a mirror; the second gives its glibc and libstdc++, and
-# must not be older than the first.
+# Two images: without a GPU (the last stage), and for NVIDIA GPUs (--target cuda), whose program
+# does not start where CUDA is missing. Both bases can come from a mirror; the second gives its
+# glibc and libstdc++, and must not be older than the first.
 ARG RUST_IMAGE=rust:1.95-bookworm
 ARG RUNTIME_IMAGE=debian:bookworm-slim
 
@@ -17,7 +18,7 @@ COPY Cargo.toml Cargo.lock rustfmt.toml clippy.toml ./
 COPY .cargo .cargo
 COPY cmake cmake
 RUN mkdir src benches \
-    && echo 'fn main() {}' | tee src/main.rs benches/queue.rs benches/translate.rs >/dev/null \
+    && echo 'fn main() {}' | tee src/main.rs benches/parts.rs benches/queue.rs benches/translate.rs >/dev/null \
     && touch src/lib.rs
 RUN --mount=type=cache,target=/usr/local/cargo/registry \
     cargo build --release --locked --no-default-features
@@ -29,6 +30,42 @@ COPY . .
 RUN touch src/main.rs src/lib.rs
 RUN --mount=type=cache,target=/usr/local/cargo/registry \
     cargo build --release --locked --no-default-features
+
+# The program for NVIDIA GPUs, built without one; CUDA's compiler and libraries come from PyPI.
+FROM tools AS cuda-build
+ARG CUDA_COMPUTE_CAP=80
+ARG MEGA_COMMIT=unknown
+COPY . .
+RUN --mount=type=cache,target=/usr/local/cargo/registry \
+    script/build-cuda --no-default-features
+RUN set -eu; \
+    mkdir /cuda; \
+    cp target/cuda/release/mega-pipeline deploy/cuda-launcher /cuda/; \
+    libraries=$HOME/.cache/mega-pipeline/cuda-13.0/nvidia/cu13/lib; \
+    LD_LIBRARY_PATH=$libraries ldd /cuda/mega-pipeline | grep -o "$libraries/[^ ]*" \
+        | while read -r library; do cp -L "$library" /cuda/; done
+
+# A shell and ldd for the launcher; the driver's own library is put in when a container starts.
+FROM ${RUNTIME_IMAGE} AS cuda
+LABEL org.opencontainers.image.title="Mega Pipeline for NVIDIA GPUs" \
+      org.opencontainers.image.licenses="GPL-3.0-or-later"
+COPY --from=cuda-build /cuda /usr/local/lib/mega-pipeline
+RUN useradd --uid 10001 --home-dir /data --no-create-home mega \
+    && install -d -m 0700 -o mega -g mega /data \
+    && install -d -o mega -g mega /models \
+    && ln -s ../lib/mega-pipeline/cuda-launcher /usr/local/bin/mega-pipeline
+ENV LD_LIBRARY_PATH=/usr/local/lib/mega-pipeline \
+    MEGA_DATA_DIR=/data \
+    MEGA_MODELS_DIR=/models \
+    MEGA_LISTEN=0.0.0.0:8080 \
+    NVIDIA_DRIVER_CAPABILITIES=compute,utility
+USER 10001
+VOLUME ["/data", "/models"]
+EXPOSE 8080
+STOPSIGNAL SIGTERM
+HEALTHCHECK --interval=30s --timeout=5s --start-period=60s CMD ["mega-pipeline", "health"]
+ENTRYPOINT ["mega-pipeline"]
+CMD ["serve"]
 
 # All that the image holds: the program, the libraries that it and ONNX Runtime, which comes with
 # the weights, are linked to, two folders, a user.

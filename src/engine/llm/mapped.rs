@@ -7,6 +7,7 @@
 //! CPU.
 
 use std::borrow::Cow;
+#[cfg(target_arch = "x86_64")]
 use std::cell::OnceCell;
 use std::ops::Range;
 use std::sync::Arc;
@@ -74,7 +75,7 @@ impl Matrix {
         info: &TensorInfo,
         device: &Device,
     ) -> Result<Self> {
-        let (outputs, inputs) = info.shape.dims2()?;
+        let (outputs, _) = info.shape.dims2()?;
         let whole = QMatMul::from_qtensor(tensor(map, data_offset, info, device)?)?;
         // candle may have unpacked it.
         let blocks = match &whole {
@@ -83,7 +84,9 @@ impl Matrix {
         };
         match blocks {
             #[cfg(target_arch = "x86_64")]
-            Some(blocks) if let Some(kind) = Kind::of(blocks.dtype, inputs, outputs) => {
+            Some(blocks)
+                if let Some(kind) = Kind::of(blocks.dtype, info.shape.dims()[1], outputs) =>
+            {
                 Ok(Self::Product { blocks, kind, outputs })
             }
             blocks => Ok(Self::Candle { whole, blocks, outputs }),

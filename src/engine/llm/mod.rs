@@ -107,8 +107,9 @@ impl Llm {
         Ok(self.tokenizer.with_bos(self.tokenizer.encode_spans(&self.chat.render(messages)?)?))
     }
 
-    /// candle rearranges weights when it first multiplies by them, differently for a prompt and
-    /// for one token. A short run of each moves that cost from the first job to loading.
+    /// The first run brings the weights from the disk, and candle rearranges those of some types,
+    /// differently for a prompt and for one token. A short run of each moves that cost from the
+    /// first job to loading.
     fn warm_up(&mut self) -> Result<(), EngineError> {
         const TOKENS: usize = 32;
         self.model.forward(&[0; TOKENS], 0)?;

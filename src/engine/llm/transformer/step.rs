@@ -146,3 +146,109 @@ fn dot(a: &[f32], b: &[f32]) -> f32 {
     let rest: f32 = a_rest.iter().zip(b_rest).map(|(a, b)| a * b).sum();
     lanes.iter().sum::<f32>() + rest
 }
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use candle_core::quantized::gguf_file::{self, Content, Value};
+    use candle_core::quantized::{GgmlDType, QTensor};
+    use memmap2::Mmap;
+
+    use super::*;
+
+    const TOKENS: [u32; 6] = [3, 1, 4, 1, 5, 9];
+
+    /// A small decoder of random weights: two layers, four heads that share two keys.
+    fn decoder(architecture: &str) -> Transformer {
+        let tensor = |shape: &[usize], scale: f64| {
+            let tensor = Tensor::randn(0_f32, 1.0, shape, &Device::Cpu).unwrap();
+            QTensor::quantize(&(tensor * scale).unwrap(), GgmlDType::F32).unwrap()
+        };
+        let mut tensors = vec![
+            ("token_embd.weight".to_owned(), tensor(&[16, 32], 1.0)),
+            ("output_norm.weight".to_owned(), tensor(&[32], 1.0)),
+        ];
+        for layer in 0..2 {
+            let mut add = |name: &str, shape: &[usize], scale: f64| {
+                tensors.push((format!("blk.{layer}.{name}"), tensor(shape, scale)));
+            };
+            for (name, outputs, inputs) in [
+                ("attn_q", 48, 32),
+                ("attn_k", 24, 32),
+                ("attn_v", 24, 32),
+                ("attn_output", 32, 48),
+                ("ffn_gate", 64, 32),
+                ("ffn_up", 64, 32),
+                ("ffn_down", 32, 64),
+            ] {
+                add(&format!("{name}.weight"), &[outputs, inputs], 0.2);
+            }
+            add("attn_norm.weight", &[32], 1.0);
+            add("ffn_norm.weight", &[32], 1.0);
+            if architecture == "qwen2" {
+                for (name, width) in [("attn_q", 48), ("attn_k", 24), ("attn_v", 24)] {
+                    add(&format!("{name}.bias"), &[width], 1.0);
+                }
+            }
+            if architecture == "qwen3" {
+                add("attn_q_norm.weight", &[12], 1.0);
+                add("attn_k_norm.weight", &[12], 1.0);
+            }
+        }
+        let numbers = [
+            ("attention.head_count", 4),
+            ("attention.head_count_kv", 2),
+            ("attention.key_length", 12),
+            ("embedding_length", 32),
+            ("block_count", 2),
+        ];
+        let mut metadata: Vec<(String, Value)> = numbers
+            .iter()
+            .map(|(name, number)| (format!("{architecture}.{name}"), Value::U32(*number)))
+            .collect();
+        let epsilon = format!("{architecture}.attention.layer_norm_rms_epsilon");
+        metadata.push((epsilon, Value::F32(1e-6)));
+        let metadata: Vec<_> = metadata.iter().map(|(name, value)| (&**name, value)).collect();
+        let tensors: Vec<_> = tensors.iter().map(|(name, tensor)| (&**name, tensor)).collect();
+        let mut file = tempfile::tempfile().unwrap();
+        gguf_file::write(&mut file, &metadata, &tensors).unwrap();
+        // SAFETY: nobody else has the file.
+        let map = Arc::new(unsafe { Mmap::map(&file) }.unwrap());
+        let content = Content::read(&mut std::io::Cursor::new(&map[..])).unwrap();
+        Transformer::load(&content, &map, architecture, 32, &Device::Cpu).unwrap()
+    }
+
+    #[track_caller]
+    fn assert_alike(a: &[f32], b: &[f32]) {
+        let apart = a.iter().zip(b).map(|(a, b)| (a - b).abs()).fold(0.0, f32::max);
+        assert!(a.len() == b.len() && apart < 1e-3, "{apart}: {a:?} and {b:?}");
+    }
+
+    #[test]
+    fn a_token_alone_gives_what_it_gives_among_others() {
+        for architecture in ["llama", "qwen2", "qwen3"] {
+            let mut decoder = decoder(architecture);
+            let together = decoder.forward(&TOKENS, 0).unwrap();
+            decoder.forget_from(0);
+            decoder.forward(&TOKENS[..3], 0).unwrap();
+            let mut alone = Vec::new();
+            for (at, token) in TOKENS.into_iter().enumerate().skip(3) {
+                alone = decoder.forward(&[token], at).unwrap();
+            }
+            assert_alike(&together, &alone);
+        }
+    }
+
+    #[test]
+    fn what_was_saved_is_taken_up_in_part() {
+        let mut decoder = decoder("qwen2");
+        let together = decoder.forward(&TOKENS, 0).unwrap();
+        let state = decoder.save(5).unwrap();
+        decoder.forget_from(0);
+        decoder.forward(&[7, 7, 7, 7, 7, 7, 7], 0).unwrap();
+        decoder.restore(&state, 4).unwrap();
+        let after = decoder.forward(&TOKENS[4..], 4).unwrap();
+        assert_alike(&together, &after);
+    }
+}
