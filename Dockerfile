@@ -43,7 +43,8 @@ RUN set -eu; \
     cp target/cuda/release/mega-pipeline deploy/cuda-launcher /cuda/; \
     libraries=$HOME/.cache/mega-pipeline/cuda-13.0/nvidia/cu13/lib; \
     LD_LIBRARY_PATH=$libraries ldd /cuda/mega-pipeline | grep -o "$libraries/[^ ]*" \
-        | while read -r library; do cp -L "$library" /cuda/; done
+        | while read -r library; do cp -L "$library" /cuda/; done; \
+    ls /cuda/libcublas.so.*
 
 # A shell and ldd for the launcher; the driver's own library is put in when a container starts.
 FROM ${RUNTIME_IMAGE} AS cuda

@@ -19,7 +19,7 @@ fn launch(libraries: &str) -> Output {
     Command::new(Path::new(env!("CARGO_MANIFEST_DIR")).join("deploy/cuda-launcher"))
         .args(["serve", "--offline"])
         .env("PATH", format!("{}:{path}", dir.path().display()))
-        .env("MEGA_CUDA_PROGRAM", program)
+        .env("MEGA_PIPELINE_PROGRAM", program)
         .output()
         .expect("it starts")
 }

@@ -130,8 +130,11 @@ impl Llm {
     /// read again. It was read in the same pieces: the result is the same to the last bit.
     fn prefill(&mut self, prompt: &[u32], control: &Control<'_>) -> Result<Vec<f32>, EngineError> {
         let mut same = in_common(&self.read, prompt);
-        if same < self.read.len() {
-            self.shelf.put(&self.read, |tokens| self.model.save(tokens))?;
+        if same < self.read.len()
+            && let Err(error) = self.shelf.put(&self.read, |tokens| self.model.save(tokens))
+        {
+            // It will be read again; that is all.
+            tracing::debug!(%error, "the beginning of a prompt was not kept");
         }
         // What fails on the way leaves nothing that is taken for read.
         self.read.clear();

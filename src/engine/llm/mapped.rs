@@ -55,13 +55,20 @@ fn range_of(data_offset: u64, info: &TensorInfo) -> Option<Range<usize>> {
 }
 
 /// A matrix of weights.
-pub(super) enum Matrix {
-    /// Its blocks are computed with where they lie in the file.
+pub(super) struct Matrix {
+    inputs: usize,
+    outputs: usize,
+    way: Way,
+}
+
+/// How a matrix is multiplied.
+enum Way {
+    /// Where its blocks lie in the file.
     #[cfg(target_arch = "x86_64")]
-    Product { blocks: Mapped, kind: Kind, outputs: usize },
-    /// candle computes, and rearranges a copy for several tokens; one token takes the blocks in
-    /// the file if the CPU can compute with them.
-    Candle { whole: QMatMul, blocks: Option<Mapped>, outputs: usize },
+    Product { blocks: Mapped, kind: Kind },
+    /// By candle, which rearranges a copy for several tokens; one token takes the blocks in the
+    /// file if the CPU can compute with them.
+    Candle { whole: QMatMul, blocks: Option<Mapped> },
 }
 
 impl Matrix {
@@ -75,22 +82,20 @@ impl Matrix {
         info: &TensorInfo,
         device: &Device,
     ) -> Result<Self> {
-        let (outputs, _) = info.shape.dims2()?;
+        let (outputs, inputs) = info.shape.dims2()?;
         let whole = QMatMul::from_qtensor(tensor(map, data_offset, info, device)?)?;
         // candle may have unpacked it.
         let blocks = match &whole {
             QMatMul::QTensor(_) => Mapped::find(map, data_offset, info, device),
             _ => None,
         };
-        match blocks {
-            #[cfg(target_arch = "x86_64")]
-            Some(blocks)
-                if let Some(kind) = Kind::of(blocks.dtype, info.shape.dims()[1], outputs) =>
-            {
-                Ok(Self::Product { blocks, kind, outputs })
-            }
-            blocks => Ok(Self::Candle { whole, blocks, outputs }),
+        #[cfg(target_arch = "x86_64")]
+        if let Some(kind) = Kind::of(info.ggml_dtype, inputs, outputs)
+            && let Some(blocks) = blocks
+        {
+            return Ok(Self { inputs, outputs, way: Way::Product { blocks, kind } });
         }
+        Ok(Self { inputs, outputs, way: Way::Candle { whole, blocks } })
     }
 
     /// `input` (1, tokens, inputs) times the matrix: (1, tokens, outputs).
@@ -98,16 +103,19 @@ impl Matrix {
     /// # Errors
     /// When the shapes do not fit.
     pub fn multiply(&self, input: &Input) -> Result<Tensor> {
-        match self {
+        let (_, count, width) = input.tensor.dims3()?;
+        self.check(width)?;
+        let products = match &self.way {
             #[cfg(target_arch = "x86_64")]
-            Self::Product { blocks, kind, outputs } => {
-                let weights = Weights { kind: *kind, bytes: blocks.bytes(), outputs: *outputs };
-                let (count, tokens) = input.tokens()?;
-                let products = product::multiply_many(weights, tokens);
-                Tensor::from_vec(products, (1, count, *outputs), &Device::Cpu)
+            Way::Product { blocks, kind } => {
+                product::multiply_many(self.weights(blocks, *kind), input.tokens(count)?)
             }
-            Self::Candle { whole, .. } => whole.forward(input.tensor),
-        }
+            Way::Candle { blocks: Some(blocks), .. } if count == 1 => {
+                blocks.row_by_row(&input.tensor.flatten_all()?.to_vec1()?, self.outputs)?
+            }
+            Way::Candle { whole, .. } => return whole.forward(input.tensor),
+        };
+        Tensor::from_vec(products, (1, count, self.outputs), &Device::Cpu)
     }
 
     /// One token times each of `matrices`, on the CPU.
@@ -118,11 +126,12 @@ impl Matrix {
         matrices: [&Self; N],
         token: &Token,
     ) -> Result<[Vec<f32>; N]> {
+        for matrix in matrices {
+            matrix.check(token.values.len())?;
+        }
         #[cfg(target_arch = "x86_64")]
-        if let Some(weights) = weights(matrices)
-            && let Some(products) = product::multiply_one(weights, token.quantised())
-        {
-            return Ok(products);
+        if let Some(weights) = weights_for_one(matrices) {
+            return Ok(product::multiply_one(weights, token.quantised()));
         }
         let mut products = [const { Vec::new() }; N];
         for (product, matrix) in products.iter_mut().zip(matrices) {
@@ -136,11 +145,14 @@ impl Matrix {
     /// # Errors
     /// When the shapes do not fit.
     pub fn gated(gate: &Self, up: &Self, token: &Token) -> Result<Vec<f32>> {
+        gate.check(token.values.len())?;
+        up.check(token.values.len())?;
+        if gate.outputs != up.outputs {
+            bail!("a gate of {} values for {}", gate.outputs, up.outputs)
+        }
         #[cfg(target_arch = "x86_64")]
-        if let Some([gate, up]) = weights([gate, up])
-            && let Some(product) = product::gated(gate, up, token.quantised())
-        {
-            return Ok(product);
+        if let Some([gate, up]) = weights_for_one([gate, up]) {
+            return Ok(product::gated(gate, up, token.quantised()));
         }
         let [mut gates, ups] = Self::multiply_one([gate, up], token)?;
         for (gate, up) in gates.iter_mut().zip(ups) {
@@ -149,31 +161,47 @@ impl Matrix {
         Ok(gates)
     }
 
+    fn check(&self, width: usize) -> Result<()> {
+        if width == self.inputs {
+            Ok(())
+        } else {
+            bail!("a matrix takes {} values and gets {width}", self.inputs)
+        }
+    }
+
     fn row_by_row(&self, token: &Token) -> Result<Vec<f32>> {
-        let width = token.values.len();
-        match self {
+        match &self.way {
             #[cfg(target_arch = "x86_64")]
-            Self::Product { blocks, outputs, .. } => blocks.row_by_row(&token.values, *outputs),
-            Self::Candle { blocks: Some(blocks), outputs, .. } => {
-                blocks.row_by_row(&token.values, *outputs)
+            Way::Product { blocks, .. } => blocks.row_by_row(&token.values, self.outputs),
+            Way::Candle { blocks: Some(blocks), .. } => {
+                blocks.row_by_row(&token.values, self.outputs)
             }
-            Self::Candle { whole, .. } => {
-                let token = Tensor::from_slice(&token.values, (1, 1, width), &Device::Cpu)?;
+            Way::Candle { whole, .. } => {
+                let shape = (1, 1, self.inputs);
+                let token = Tensor::from_slice(&token.values, shape, &Device::Cpu)?;
                 whole.forward(&token)?.flatten_all()?.to_vec1()
             }
         }
     }
+
+    #[cfg(target_arch = "x86_64")]
+    fn weights<'a>(&self, blocks: &'a Mapped, kind: Kind) -> Weights<'a> {
+        Weights { kind, bytes: blocks.bytes(), outputs: self.outputs }
+    }
 }
 
-/// The blocks of `matrices`, if all can be computed with by `product`.
+/// The blocks of `matrices`, if `product` can multiply one token by all of them.
 #[cfg(target_arch = "x86_64")]
-fn weights<const N: usize>(matrices: [&Matrix; N]) -> Option<[Weights<'_>; N]> {
-    let mut weights = [Weights { kind: Kind::Q4K, bytes: &[], outputs: 0 }; N];
-    for (weights, matrix) in weights.iter_mut().zip(matrices) {
-        let Matrix::Product { blocks, kind, outputs } = matrix else { return None };
-        *weights = Weights { kind: *kind, bytes: blocks.bytes(), outputs: *outputs };
+fn weights_for_one<const N: usize>(matrices: [&Matrix; N]) -> Option<[Weights<'_>; N]> {
+    if !product::does_one() {
+        return None;
     }
-    Some(weights)
+    let mut all = [Weights { kind: Kind::Q4K, bytes: &[], outputs: 0 }; N];
+    for (weights, matrix) in all.iter_mut().zip(matrices) {
+        let Way::Product { blocks, kind } = &matrix.way else { return None };
+        *weights = matrix.weights(blocks, *kind);
+    }
+    Some(all)
 }
 
 /// `x / (1 + exp(-x))`.
@@ -198,15 +226,14 @@ impl<'a> Input<'a> {
         }
     }
 
-    /// How many, and what they are quantised.
+    /// The `count` tokens, quantised.
     #[cfg(target_arch = "x86_64")]
-    fn tokens(&self) -> Result<(usize, &Tokens)> {
-        let (_, count, _) = self.tensor.dims3()?;
+    fn tokens(&self, count: usize) -> Result<&Tokens> {
         if let Some(tokens) = self.tokens.get() {
-            return Ok((count, tokens));
+            return Ok(tokens);
         }
         let values = self.tensor.flatten_all()?.to_vec1()?;
-        Ok((count, self.tokens.get_or_init(|| Tokens::new(&values, count))))
+        Ok(self.tokens.get_or_init(|| Tokens::new(&values, count)))
     }
 }
 
@@ -240,7 +267,7 @@ fn is_mappable(dtype: GgmlDType, data: &[u8]) -> bool {
 }
 
 /// A quantised tensor's blocks in a mapped file.
-pub(super) struct Mapped {
+struct Mapped {
     map: Arc<Mmap>,
     range: Range<usize>,
     dtype: GgmlDType,
@@ -442,6 +469,17 @@ mod tests {
                 }
             }
         }
+    }
+
+    #[test]
+    fn tokens_of_another_width_are_an_error() {
+        let (map, info, _) = written(GgmlDType::Q4K);
+        let matrix = Matrix::new(&map, 32, &info, &Device::Cpu).unwrap();
+        let wide = Tensor::zeros((1, 2, 768), candle_core::DType::F32, &Device::Cpu).unwrap();
+        assert!(matrix.multiply(&Input::new(&wide)).is_err());
+        let token = Token::new(vec![0.0; 256]);
+        assert!(Matrix::multiply_one([&matrix], &token).is_err());
+        assert!(Matrix::gated(&matrix, &matrix, &token).is_err());
     }
 
     #[test]

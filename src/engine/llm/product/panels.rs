@@ -35,37 +35,23 @@ impl Panel {
     /// As [`Panel::fill`], sixteen rows at a time.
     #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx512vnni,f16c,fma")]
     fn fill_wide(&mut self, kind: Kind, rows: &[u8], row_bytes: usize, at: usize) {
+        // A macro and no closure: see `unpack`.
+        macro_rules! fill_quads {
+            ($bytes:ident, $values:path) => {{
+                let blocks = blocks::<$bytes>(rows, row_bytes, at);
+                for (part, quads) in self.quads.as_chunks_mut::<16>().0.iter_mut().enumerate() {
+                    let mut values = [_mm512_setzero_si512(); ROWS];
+                    for (values, block) in values.iter_mut().zip(blocks) {
+                        *values = $values(block, part);
+                    }
+                    store(&transpose(&values), quads);
+                }
+            }};
+        }
         match kind {
-            Kind::Q4K => {
-                let blocks = blocks::<Q4K_BYTES>(rows, row_bytes, at);
-                for (part, quads) in self.quads.as_chunks_mut::<16>().0.iter_mut().enumerate() {
-                    let mut values = [_mm512_setzero_si512(); ROWS];
-                    for (values, block) in values.iter_mut().zip(blocks) {
-                        *values = unpack::q4k(block, part);
-                    }
-                    store(&transpose(&values), quads);
-                }
-            }
-            Kind::Q5K => {
-                let blocks = blocks::<Q5K_BYTES>(rows, row_bytes, at);
-                for (part, quads) in self.quads.as_chunks_mut::<16>().0.iter_mut().enumerate() {
-                    let mut values = [_mm512_setzero_si512(); ROWS];
-                    for (values, block) in values.iter_mut().zip(blocks) {
-                        *values = unpack::q5k(block, part);
-                    }
-                    store(&transpose(&values), quads);
-                }
-            }
-            Kind::Q6K => {
-                let blocks = blocks::<Q6K_BYTES>(rows, row_bytes, at);
-                for (part, quads) in self.quads.as_chunks_mut::<16>().0.iter_mut().enumerate() {
-                    let mut values = [_mm512_setzero_si512(); ROWS];
-                    for (values, block) in values.iter_mut().zip(blocks) {
-                        *values = unpack::q6k(block, part);
-                    }
-                    store(&transpose(&values), quads);
-                }
-            }
+            Kind::Q4K => fill_quads!(Q4K_BYTES, unpack::q4k),
+            Kind::Q5K => fill_quads!(Q5K_BYTES, unpack::q5k),
+            Kind::Q6K => fill_quads!(Q6K_BYTES, unpack::q6k),
         }
         let mut scales = [_mm512_setzero_si512(); ROWS];
         for (row, scales) in scales.iter_mut().enumerate() {
@@ -331,9 +317,11 @@ fn avx512_tokens<const P: usize, const T: usize>(
     sums: &mut [Sums; T],
 ) {
     let mut scaled: [__m512; T] = [_mm512_setzero_ps(); T];
+    let mut lowered: [__m512; T] = [_mm512_setzero_ps(); T];
     // SAFETY (here and below): sums and rows of a panel are 64 bytes on multiples of 64.
-    let mut lowered: [__m512; T] =
-        std::array::from_fn(|token| unsafe { _mm512_load_ps(sums[token].0.as_ptr()) });
+    for (lowered, sums) in lowered.iter_mut().zip(sums.iter()) {
+        *lowered = unsafe { _mm512_load_ps(sums.0.as_ptr()) };
+    }
     for part in 0..P {
         let mut whole: [__m512i; T] = [_mm512_setzero_si512(); T];
         for quad in part * QUADS / P..(part + 1) * QUADS / P {
@@ -385,10 +373,12 @@ fn avx2_tokens<const P: usize, const S: usize, const T: usize>(
 ) {
     let from = half * ROWS / 2;
     let mut scaled: [__m256; T] = [_mm256_setzero_ps(); T];
+    let mut lowered: [__m256; T] = [_mm256_setzero_ps(); T];
     // SAFETY (here and below): halves of sums and of a panel's rows are 32 bytes on multiples
     // of 32.
-    let mut lowered: [__m256; T] =
-        std::array::from_fn(|token| unsafe { _mm256_load_ps(sums[token].0[from..].as_ptr()) });
+    for (lowered, sums) in lowered.iter_mut().zip(sums.iter()) {
+        *lowered = unsafe { _mm256_load_ps(sums.0[from..].as_ptr()) };
+    }
     let ones = _mm256_set1_epi16(1);
     for part in 0..P {
         let mut whole: [__m256i; T] = [_mm256_setzero_si256(); T];

@@ -14,17 +14,20 @@ use super::{
 use crate::engine::llm::mapped::silu;
 use crate::engine::llm::pool::fill_chunks;
 
-/// `token` times each of the matrices; `None` where the processor cannot do it.
+/// Whether this processor can do what follows.
+pub(in crate::engine::llm) fn does_one() -> bool {
+    Processor::this() == Some(Processor::Avx512)
+}
+
+/// `token` times each of the matrices.
 ///
 /// # Panics
-/// When the shapes do not fit.
+/// When the shapes do not fit, or [`does_one`] says no.
 pub(in crate::engine::llm) fn multiply<const N: usize>(
     matrices: [Weights<'_>; N],
     token: &Tokens,
-) -> Option<[Vec<f32>; N]> {
-    if Processor::this() != Some(Processor::Avx512) {
-        return None;
-    }
+) -> [Vec<f32>; N] {
+    assert!(does_one(), "the processor can do it");
     let row_bytes = matrices.map(|matrix| matrix.row_bytes(token));
     let mut products = vec![0.0; matrices.iter().map(|matrix| matrix.outputs).sum()];
     fill_chunks(&mut products, ROWS, |mut group, sums| {
@@ -38,24 +41,22 @@ pub(in crate::engine::llm) fn multiply<const N: usize>(
         unsafe { dots(matrix.kind, matrix.rows(group, row_bytes), &token.blocks, sums) }
     });
     let mut rest = products;
-    Some(matrices.map(|matrix| {
+    matrices.map(|matrix| {
         let behind = rest.split_off(matrix.outputs);
         std::mem::replace(&mut rest, behind)
-    }))
+    })
 }
 
-/// `silu(gate * token) * (up * token)`, with [`silu`]; `None` where the processor cannot do it.
+/// `silu(gate * token) * (up * token)`, with [`silu`].
 ///
 /// # Panics
-/// When the shapes do not fit.
+/// When the shapes do not fit, or [`does_one`] says no.
 pub(in crate::engine::llm) fn gated(
     gate: Weights<'_>,
     up: Weights<'_>,
     token: &Tokens,
-) -> Option<Vec<f32>> {
-    if Processor::this() != Some(Processor::Avx512) {
-        return None;
-    }
+) -> Vec<f32> {
+    assert!(does_one(), "the processor can do it");
     let (gate_bytes, up_bytes) = (gate.row_bytes(token), up.row_bytes(token));
     assert_eq!(gate.outputs, up.outputs);
     let mut products = vec![0.0; gate.outputs];
@@ -70,7 +71,7 @@ pub(in crate::engine::llm) fn gated(
             *product = silu(*product) * up;
         }
     });
-    Some(products)
+    products
 }
 
 /// The products of sixteen rows.

@@ -1,8 +1,8 @@
 //! Blocks of ggml's K types in AVX-512 registers: 256 values in their order, 64 in each register,
 //! and their scales. The layouts are those of ggml-common.h: block_q4_K, block_q5_K, block_q6_K.
 //!
-//! No closures here: where they are handed to a function without AVX-512, such as `map` of an
-//! array, they are not compiled into it, and every register goes through memory.
+//! No closures that hold registers: handed to a function without AVX-512, such as `map` of an array,
+//! they are not compiled into it, and every register goes through memory.
 
 // Intrinsics have names that nothing else has.
 #[allow(clippy::wildcard_imports)]

@@ -3,7 +3,7 @@
 //! A token is so little work beside reading the weights that tensors and calls of other threads
 //! for every small step take a fifth of the time; here only matrices and attention are shared out.
 
-use candle_core::{Device, Result, Tensor};
+use candle_core::{Device, Result, Tensor, bail};
 
 use super::{Layer, Norm, Rotation, Transformer};
 use crate::engine::llm::mapped::{Matrix, Token};
@@ -12,6 +12,9 @@ use crate::engine::llm::pool::fill_chunks;
 impl Transformer {
     /// Reads one token as [`Transformer::forward`] does.
     pub(super) fn step(&mut self, token: u32, position: usize) -> Result<Vec<f32>> {
+        if position >= self.rotation.cos.tensor.dim(0)? {
+            bail!("there is no place for token {position}")
+        }
         let ids = Tensor::new(&[token], &self.device)?;
         let mut x: Vec<f32> = self.embedding.embedding(&ids)?.flatten_all()?.to_vec1()?;
         for layer in &mut self.layers {
@@ -238,6 +241,13 @@ mod tests {
             }
             assert_alike(&together, &alone);
         }
+    }
+
+    #[test]
+    fn a_token_behind_the_last_place_is_an_error() {
+        let mut decoder = decoder("llama");
+        decoder.forward(&[1; 32], 0).unwrap();
+        assert!(decoder.forward(&[1], 32).is_err());
     }
 
     #[test]
