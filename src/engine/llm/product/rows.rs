@@ -96,37 +96,29 @@ fn prefetch_ahead(block: &[u8]) {
     }
 }
 
-/// One row of ggml's block_q4_K.
-#[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx512vnni,f16c,fma")]
-#[inline]
-fn dot_q4k(row: &[u8], token: &[Block]) -> f32 {
-    let mut sum = _mm512_setzero_ps();
-    for (packed, block) in row.as_chunks::<Q4K_BYTES>().0.iter().zip(token) {
-        prefetch_ahead(packed);
-        let mut weights = [_mm512_setzero_si512(); 4];
-        for (at, weights) in weights.iter_mut().enumerate() {
-            *weights = unpack::q4k(packed, at);
+/// Makes a function for one row of blocks with eight scales and eight lows. A macro and no function
+/// that takes another: see `unpack`.
+macro_rules! dot_with_lows {
+    ($name:ident, $bytes:ident, $values:path) => {
+        #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx512vnni,f16c,fma")]
+        #[inline]
+        fn $name(row: &[u8], token: &[Block]) -> f32 {
+            let mut sum = _mm512_setzero_ps();
+            for (packed, block) in row.as_chunks::<$bytes>().0.iter().zip(token) {
+                prefetch_ahead(packed);
+                let mut weights = [_mm512_setzero_si512(); 4];
+                for (at, weights) in weights.iter_mut().enumerate() {
+                    *weights = $values(packed, at);
+                }
+                sum = add_with_lows(unpack::scales_and_lows(packed), weights, block, sum);
+            }
+            _mm512_reduce_add_ps(sum)
         }
-        sum = add_with_lows(unpack::scales_and_lows(packed), weights, block, sum);
-    }
-    _mm512_reduce_add_ps(sum)
+    };
 }
 
-/// One row of ggml's block_q5_K.
-#[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx512vnni,f16c,fma")]
-#[inline]
-fn dot_q5k(row: &[u8], token: &[Block]) -> f32 {
-    let mut sum = _mm512_setzero_ps();
-    for (packed, block) in row.as_chunks::<Q5K_BYTES>().0.iter().zip(token) {
-        prefetch_ahead(packed);
-        let mut weights = [_mm512_setzero_si512(); 4];
-        for (at, weights) in weights.iter_mut().enumerate() {
-            *weights = unpack::q5k(packed, at);
-        }
-        sum = add_with_lows(unpack::scales_and_lows(packed), weights, block, sum);
-    }
-    _mm512_reduce_add_ps(sum)
-}
+dot_with_lows!(dot_q4k, Q4K_BYTES, unpack::q4k);
+dot_with_lows!(dot_q5k, Q5K_BYTES, unpack::q5k);
 
 /// Adds the products of a block with eight scales and eight lows to `sum`.
 #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx512vnni,f16c,fma")]
