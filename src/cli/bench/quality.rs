@@ -127,22 +127,42 @@ fn run_stage(
 
 // --- Voices ---------------------------------------------------------------------
 
-/// The model that listens to a language: the best one that is installed and knows it.
-fn listener(store: &ModelStore, language: &str) -> Result<String, AppError> {
-    let knows =
-        |languages: &[String]| languages.iter().any(|it| it == "multilingual" || it == language);
-    let mut models: Vec<_> = store
-        .manifest()
-        .models
-        .iter()
-        .filter(|model| model.kind == Kind::Whisper && knows(&model.languages))
-        .filter(|model| store.is_installed(&model.id))
-        .collect();
-    // The larger is the better one.
-    models.sort_by_key(|model| model.download_bytes());
-    models.last().map(|model| model.id.clone()).ok_or_else(|| {
-        AppError::Other(format!("no speech model that knows `{language}` is installed"))
-    })
+/// What one model understood of one voice.
+struct Listener {
+    model: String,
+    stage: Box<dyn Stage>,
+    errors: usize,
+    words: usize,
+    /// A line for each sentence: wrong words, what was said, what was heard.
+    heard: String,
+}
+
+/// The models that listen to a language: all that are installed and know it; those that know no
+/// other, if there are any.
+fn listeners(
+    settings: &Settings,
+    store: &ModelStore,
+    language: &str,
+) -> Result<Vec<Listener>, AppError> {
+    let knowing = |tag: &str| -> Vec<&str> {
+        let models = store.manifest().models.iter();
+        models
+            .filter(|it| it.kind == Kind::Whisper && it.languages.iter().any(|known| known == tag))
+            .filter(|it| store.is_installed(&it.id))
+            .map(|it| it.id.as_str())
+            .collect()
+    };
+    let own = knowing(language);
+    let models = if own.is_empty() { knowing("multilingual") } else { own };
+    if models.is_empty() {
+        let message = format!("no speech model that knows `{language}` is installed");
+        return Err(AppError::Other(message));
+    }
+    let with = |model: &str| {
+        let stage = stage_with(settings, StageKind::TranscribeAudio, "speech-to-text", model)?;
+        Ok(Listener { model: model.to_owned(), stage, errors: 0, words: 0, heard: String::new() })
+    };
+    models.into_iter().map(with).collect()
 }
 
 fn voices(
@@ -163,8 +183,7 @@ fn voices(
         let kind =
             if language == "en" { StageKind::SynthesisAudioEn } else { StageKind::SynthesisAudio };
         let mut speak = stage_with(settings, kind, &format!("voice-{language}"), &voice.model.id)?;
-        let ears = listener(store, language)?;
-        let mut listen = stage_with(settings, StageKind::TranscribeAudio, "speech-to-text", &ears)?;
+        let mut listeners = listeners(settings, store, language)?;
         let options = JobOptions {
             language: language.to_owned(),
             target: language.to_owned(),
@@ -173,7 +192,6 @@ fn voices(
             ..settings.defaults.clone()
         };
         let said = args.out.join("said.wav");
-        let (mut errors, mut words, mut heard) = (0, 0, String::new());
         let (mut sound_ms, mut work_ms) = (0, 0);
         let sentences = &sentences[..sentences.len().min(args.limit.unwrap_or(SPOKEN))];
         for sentence in sentences {
@@ -187,25 +205,30 @@ fn voices(
             (sound_ms, work_ms) = (sound_ms + audio.duration_ms(), work_ms + ms);
             fs::write(&said, audio::wav_bytes(&audio)).map_err(AppError::io(&said))?;
             let inputs = Artifacts { prompt: said.clone(), ..Artifacts::default() };
-            let text = match run_stage(listen.as_mut(), &inputs, &options)? {
-                (Artifact::Transcript(transcript), _) => transcript.text,
-                _ => String::new(),
-            };
-            let (wrong, of) = word_errors(sentence, &text, language);
-            (errors, words) = (errors + wrong, words + of);
-            // A string takes whatever is written to it.
-            let _ = writeln!(heard, "{wrong}\t{sentence}\t{text}");
+            for listener in &mut listeners {
+                let text = match run_stage(listener.stage.as_mut(), &inputs, &options)? {
+                    (Artifact::Transcript(transcript), _) => transcript.text,
+                    _ => String::new(),
+                };
+                let (wrong, of) = word_errors(sentence, &text, language);
+                (listener.errors, listener.words) = (listener.errors + wrong, listener.words + of);
+                // A string takes whatever is written to it.
+                let _ = writeln!(listener.heard, "{wrong}\t{sentence}\t{text}");
+            }
         }
-        let path = args.out.join(format!("heard.{language}.{}.tsv", voice.id().replace(':', ".")));
-        fs::write(&path, heard).map_err(AppError::io(&path))?;
         let _ = fs::remove_file(&said);
-        println!(
-            "| {} | {language} | {ears} | {} | {:.1} % | {:.1} |",
-            voice.id(),
-            sentences.len(),
-            100.0 * errors as f64 / words.max(1) as f64,
-            sound_ms as f64 / work_ms.max(1) as f64,
-        );
+        for Listener { model, errors, words, heard, .. } in listeners {
+            let name = format!("heard.{language}.{}.{model}.tsv", voice.id().replace(':', "."));
+            let path = args.out.join(name);
+            fs::write(&path, heard).map_err(AppError::io(&path))?;
+            println!(
+                "| {} | {language} | {model} | {} | {:.1} % | {:.1} |",
+                voice.id(),
+                sentences.len(),
+                100.0 * errors as f64 / words.max(1) as f64,
+                sound_ms as f64 / work_ms.max(1) as f64,
+            );
+        }
     }
     println!();
     Ok(())
