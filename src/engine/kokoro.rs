@@ -43,7 +43,7 @@ impl KokoroModel {
         hardware: &Hardware,
     ) -> Result<Arc<Mutex<Self>>, EngineError> {
         let vocabulary = Vocabulary::load(config)?;
-        let session = onnx::session(onnx, hardware)?;
+        let session = onnx::quick_session(onnx, hardware)?;
         Ok(Arc::new(Mutex::new(Self { session, vocabulary })))
     }
 

@@ -4,6 +4,7 @@
 //! knows nothing of jobs or stages. Those in `remote` have another server do the work.
 
 pub mod control;
+mod disjoint;
 pub mod error;
 pub mod firefox;
 mod guard;

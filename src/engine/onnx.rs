@@ -1,8 +1,15 @@
 //! ONNX Runtime: its shared library is opened here, and sessions are made here.
 //!
 //! Called by `cli` at start ([`init`], [`version`]) and by the engines that run
-//! ONNX models ([`session`]). The crate `ort` waits for ever when the library is
+//! ONNX models ([`session`], [`quick_session`]). The crate `ort` waits for ever when the library is
 //! absent or too old, so nothing else in this program may open it.
+
+#[cfg(target_arch = "x86_64")]
+mod convolution;
+#[cfg(target_arch = "x86_64")]
+mod operators;
+#[cfg(target_arch = "x86_64")]
+mod sine;
 
 use std::ffi::CStr;
 use std::path::{Path, PathBuf};
@@ -71,6 +78,28 @@ pub fn version(library: &Path) -> Result<String, EngineError> {
 /// When [`init`] has not succeeded, when the file is absent, or when ONNX Runtime
 /// cannot use it.
 pub fn session(model: &Path, hardware: &Hardware) -> Result<Session, EngineError> {
+    commit(model, || builder(hardware))
+}
+
+/// As [`session`], with operators of our own where this processor has what they need: convolutions
+/// of 8-bit numbers and sines, which are most of the time that Kokoro takes.
+///
+/// # Errors
+/// As [`session`].
+pub fn quick_session(model: &Path, hardware: &Hardware) -> Result<Session, EngineError> {
+    commit(model, || {
+        let builder = builder(hardware)?;
+        #[cfg(target_arch = "x86_64")]
+        let builder = builder.with_operators(operators::quick()?)?;
+        Ok(builder)
+    })
+}
+
+/// Has ONNX Runtime read the file with the settings of `builder`.
+fn commit(
+    model: &Path,
+    builder: impl FnOnce() -> ort::Result<SessionBuilder>,
+) -> Result<Session, EngineError> {
     let what = || format!("The model {}", model.display());
     let ready = IN_USE.lock().is_ok_and(|in_use| in_use.is_some());
     if !ready {
@@ -79,7 +108,7 @@ pub fn session(model: &Path, hardware: &Hardware) -> Result<Session, EngineError
     if !model.is_file() {
         return Err(EngineError::Missing { what: "The model".into(), path: model.into() });
     }
-    builder(hardware)
+    builder()
         .and_then(|mut builder| builder.commit_from_file(model))
         .map_err(|error| EngineError::load(what(), error))
 }

@@ -2,6 +2,8 @@
 
 use candle_core::utils::barrier_pool;
 
+use crate::engine::disjoint::Disjoint;
+
 /// Calls `fill` with the number of each chunk of `length` values of `out`, and the chunk; several
 /// at once. What is left of `out` behind the last whole chunk is a chunk, too.
 pub(super) fn fill_chunks<T: Send>(
@@ -10,7 +12,7 @@ pub(super) fn fill_chunks<T: Send>(
     fill: impl Fn(usize, &mut [T]) + Sync,
 ) {
     let all = out.len();
-    let shared = Shared(out.as_mut_ptr());
+    let shared = Disjoint(out.as_mut_ptr());
     barrier_pool().execute_chunked(all.div_ceil(length), |numbers| {
         for number in numbers {
             let start = number * length;
@@ -22,19 +24,6 @@ pub(super) fn fill_chunks<T: Send>(
             fill(number, chunk);
         }
     });
-}
-
-/// Lets several threads write into different places of one slice.
-pub(super) struct Shared<T>(pub *mut T);
-
-// SAFETY: whoever writes through it sees to it that no two threads touch the same place.
-unsafe impl<T: Send> Sync for Shared<T> {}
-
-impl<T> Shared<T> {
-    /// The pointer itself; a method, so that closures take hold of the whole.
-    pub fn get(&self) -> *mut T {
-        self.0
-    }
 }
 
 #[cfg(test)]

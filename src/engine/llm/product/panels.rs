@@ -14,7 +14,7 @@ use super::{
     BLOCK, Block, Kind, PARTS, Processor, Q4K_BYTES, Q5K_BYTES, Q6K_BYTES, QUADS, ROWS, Tokens,
     Weights, prefetch,
 };
-use crate::engine::llm::pool::Shared;
+use crate::engine::disjoint::Disjoint;
 
 /// Sixteen rows of 256 weights. A weight is `scale * value - low`.
 #[repr(C, align(64))]
@@ -258,7 +258,7 @@ pub(super) fn multiply_on(processor: Processor, weights: Weights<'_>, tokens: &T
     let (kind, outputs, count) = (weights.kind, weights.outputs, tokens.count);
     let row_bytes = weights.row_bytes(tokens);
     let mut products = vec![0.0; count * outputs];
-    let shared = Shared(products.as_mut_ptr());
+    let shared = Disjoint(products.as_mut_ptr());
     barrier_pool().execute_chunked(outputs / ROWS, |panels| {
         let mut panel = Panel::ZERO;
         let mut sums = vec![Sums([0.0; ROWS]); count];
