@@ -16,6 +16,7 @@ pub mod onnx;
 pub mod phonemes;
 pub mod piper;
 pub mod pivot;
+mod pool;
 pub mod remote;
 pub mod shared;
 mod spm;

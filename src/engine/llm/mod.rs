@@ -4,7 +4,7 @@
 //! language model translates. One file each: `gguf` (the file), `pretokenizer`
 //! and `tokenizer` (text to ids), `chat` (conversation to text), `model`
 //! (weights), `transformer` (the network), `mapped` and `product` (its products),
-//! `pool` (its threads), `prefix` (what need not be read again), `sampler` and `stream` (logits to
+//! `prefix` (what need not be read again), `sampler` and `stream` (logits to
 //! text), `generate` (the loop), `translate` (a translator on top of it).
 
 mod chat;
@@ -13,7 +13,6 @@ mod gguf;
 mod mapped;
 mod model;
 mod phrasebook;
-mod pool;
 mod prefix;
 mod pretokenizer;
 #[cfg(target_arch = "x86_64")]

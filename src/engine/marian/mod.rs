@@ -9,6 +9,8 @@
 //! `generation_config.json` says.
 
 mod config;
+mod dense;
+mod exponential;
 mod network;
 mod search;
 mod tokenizer;
@@ -84,7 +86,7 @@ impl Marian {
         let scores = || -> candle_core::Result<Vec<Vec<f32>>> {
             let states = self.network.encode(&[tokens])?;
             let mut memory = self.network.remember(&states, &[tokens], 1)?;
-            let decode = |token| self.network.decode(&[token], &mut memory)?.squeeze(0)?.to_vec1();
+            let decode = |token| self.network.decode(&[token], &mut memory);
             made.iter().copied().map(decode).collect()
         };
         scores().map_err(failed)
@@ -112,14 +114,13 @@ impl Marian {
         loop {
             cancel.check()?;
             let last: Vec<u32> = searches.iter().flat_map(|(_, it)| it.last_tokens()).collect();
-            let scores = self.network.decode(&last, &mut memory);
-            let mut scores: Vec<Vec<f32>> =
-                scores.and_then(|scores| scores.to_vec2()).map_err(failed)?;
+            let mut scores = self.network.decode(&last, &mut memory).map_err(failed)?;
+            let vocabulary = scores.len() / last.len();
             let mut parents = Vec::with_capacity(last.len());
             let mut going_on = Vec::with_capacity(searches.len());
             for (place, (at, mut search)) in searches.into_iter().enumerate() {
                 let first = place * beams;
-                let kept = search.step(&mut scores[first..first + beams]);
+                let kept = search.step(&mut scores[first * vocabulary..][..beams * vocabulary]);
                 if search.is_over() {
                     found[at] = search.into_tokens();
                 } else {

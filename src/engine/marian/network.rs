@@ -11,7 +11,9 @@
 
 use candle_core::{Device, Result, Tensor};
 use candle_nn::ops::softmax_last_dim;
-use candle_nn::{Activation, LayerNorm, Linear, Module, VarBuilder, layer_norm, linear};
+use candle_nn::{Activation, LayerNorm, Module, VarBuilder, layer_norm};
+
+use super::dense::Dense;
 
 /// The matrix that embeds the tokens of both languages and scores them.
 pub const SHARED: &str = "model.shared.weight";
@@ -42,10 +44,8 @@ pub struct Stack {
 
 /// The weights.
 pub struct Network {
-    /// [V, D].
-    shared: Tensor,
-    /// [1, V].
-    bias: Tensor,
+    /// (V, D), and what is added to the scores.
+    shared: Dense,
     /// [`Shape::max_positions`, D].
     positions: Tensor,
     scale: f64,
@@ -80,8 +80,10 @@ impl Network {
         let encoder = model.pp("encoder.layers");
         let decoder = model.pp("decoder.layers");
         Ok(Self {
-            shared: weights.get((shape.vocab_size, shape.d_model), SHARED)?,
-            bias: weights.get((1, shape.vocab_size), "final_logits_bias")?,
+            shared: Dense::new(
+                weights.get((shape.vocab_size, shape.d_model), SHARED)?,
+                weights.get((1, shape.vocab_size), "final_logits_bias")?.squeeze(0)?,
+            )?,
             positions: sinusoids(shape.max_positions, shape.d_model, weights.device())?,
             scale: if shape.scale_embedding { (shape.d_model as f64).sqrt() } else { 1.0 },
             encoder: (0..shape.encoder.layers)
@@ -106,8 +108,8 @@ impl Network {
             // Any token will do: the mask hides it.
             tokens.resize(tokens.len() + longest - sentence.len(), 0);
         }
-        let tokens = Tensor::from_vec(tokens, (sentences.len(), longest), self.shared.device())?;
-        let mask = padding(sentences, self.shared.device())?;
+        let tokens = Tensor::from_vec(tokens, (sentences.len(), longest), self.positions.device())?;
+        let mask = padding(sentences, self.positions.device())?;
         let mut x = self.embed(&tokens, 0)?;
         for layer in &self.encoder {
             x = layer.forward(&x, &mask)?;
@@ -131,24 +133,24 @@ impl Network {
         Ok(Memory { layers: layers.collect::<Result<_>>()?, mask, length: 0 })
     }
 
-    /// Scores (logits) of what may follow the last token of each hypothesis: [N, V].
+    /// Scores (logits) of what may follow the last token of each hypothesis: V for each of N.
     ///
     /// # Errors
     /// When there are no positions left.
-    pub fn decode(&self, last: &[u32], memory: &mut Memory) -> Result<Tensor> {
-        let tokens = Tensor::new(last, self.shared.device())?.unsqueeze(1)?;
+    pub fn decode(&self, last: &[u32], memory: &mut Memory) -> Result<Vec<f32>> {
+        let tokens = Tensor::new(last, self.positions.device())?.unsqueeze(1)?;
         let mut x = self.embed(&tokens, memory.length)?;
         for (layer, kept) in self.decoder.iter().zip(&mut memory.layers) {
             x = layer.forward(&x, kept, &memory.mask)?;
         }
         memory.length += 1;
-        x.squeeze(1)?.matmul(&self.shared.t()?)?.broadcast_add(&self.bias)
+        self.shared.products(&x)
     }
 
     /// [B, T] tokens, the first of them at `position`, as [B, T, D].
     fn embed(&self, tokens: &Tensor, position: usize) -> Result<Tensor> {
         let (batch, length) = tokens.dims2()?;
-        let rows = self.shared.index_select(&tokens.flatten_all()?, 0)?;
+        let rows = self.shared.rows(&tokens.flatten_all()?)?;
         let rows = (rows.reshape((batch, length, ()))? * self.scale)?;
         rows.broadcast_add(&self.positions.narrow(0, position, length)?)
     }
@@ -243,17 +245,17 @@ impl DecoderLayer {
 }
 
 struct Attention {
-    query: Linear,
-    key: Linear,
-    value: Linear,
-    out: Linear,
+    query: Dense,
+    key: Dense,
+    value: Dense,
+    out: Dense,
     heads: usize,
     scale: f64,
 }
 
 impl Attention {
     fn new(d_model: usize, heads: usize, weights: &VarBuilder<'_>) -> Result<Self> {
-        let square = |name: &str| linear(d_model, d_model, weights.pp(name));
+        let square = |name: &str| dense(d_model, d_model, &weights.pp(name));
         Ok(Self {
             query: square("q_proj")?,
             key: square("k_proj")?,
@@ -293,8 +295,8 @@ impl Attention {
 
 /// The two wide layers that follow attention, with what they are added to.
 struct FeedForward {
-    first: Linear,
-    second: Linear,
+    first: Dense,
+    second: Dense,
     norm: LayerNorm,
     activation: Activation,
 }
@@ -302,8 +304,8 @@ struct FeedForward {
 impl FeedForward {
     fn new(shape: &Shape, ffn: usize, weights: &VarBuilder<'_>) -> Result<Self> {
         Ok(Self {
-            first: linear(shape.d_model, ffn, weights.pp("fc1"))?,
-            second: linear(ffn, shape.d_model, weights.pp("fc2"))?,
+            first: dense(shape.d_model, ffn, &weights.pp("fc1"))?,
+            second: dense(ffn, shape.d_model, &weights.pp("fc2"))?,
             norm: layer_norm(shape.d_model, EPSILON, weights.pp("final_layer_norm"))?,
             activation: shape.activation,
         })
@@ -313,6 +315,11 @@ impl FeedForward {
         let wide = self.activation.forward(&self.first.forward(x)?)?;
         self.norm.forward(&(x + self.second.forward(&wide)?)?)
     }
+}
+
+/// The matrix and bias that lie under `weights`.
+fn dense(inputs: usize, outputs: usize, weights: &VarBuilder<'_>) -> Result<Dense> {
+    Dense::new(weights.get((outputs, inputs), "weight")?, weights.get(outputs, "bias")?)
 }
 
 /// Sines in the first half of each row, cosines in the second; [positions, D].

@@ -4,6 +4,8 @@
 //! token. Both searches are those of the library transformers (5.x, `_beam_search`), which
 //! Opus-MT models are published for, with its rules for what ends a search.
 
+use super::exponential::log_sum_exp;
+
 /// What a search may and must choose, from the model's configuration.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Rules {
@@ -102,9 +104,9 @@ impl<'a> Search<'a> {
         self.running.iter().map(|it| it.tokens.last().copied().unwrap_or(self.rules.start))
     }
 
-    /// Takes the scores (logits) of what may follow each hypothesis, one row of `scores` each.
+    /// Takes the scores (logits) of what may follow each hypothesis, one row after the other.
     /// Returns, for each hypothesis that the search goes on with, the one it comes from.
-    pub fn step(&mut self, scores: &mut [Vec<f32>]) -> Vec<u32> {
+    pub fn step(&mut self, scores: &mut [f32]) -> Vec<u32> {
         if self.rules.beams == 1 { self.greedy(scores) } else { self.beam(scores) }
     }
 
@@ -113,8 +115,8 @@ impl<'a> Search<'a> {
         self.finished.into_iter().chain(self.running).next().map_or_else(Vec::new, |it| it.tokens)
     }
 
-    fn greedy(&mut self, scores: &mut [Vec<f32>]) -> Vec<u32> {
-        if let (Some(only), Some(scores)) = (self.running.first_mut(), scores.first_mut()) {
+    fn greedy(&mut self, scores: &mut [f32]) -> Vec<u32> {
+        if let Some(only) = self.running.first_mut() {
             self.rules.constrain(&only.tokens, scores);
             only.tokens.push(best(scores));
             self.over = self.rules.is_over(&only.tokens);
@@ -122,20 +124,25 @@ impl<'a> Search<'a> {
         vec![0]
     }
 
-    fn beam(&mut self, scores: &mut [Vec<f32>]) -> Vec<u32> {
+    fn beam(&mut self, scores: &mut [f32]) -> Vec<u32> {
         let rules = self.rules;
-        for (hypothesis, scores) in self.running.iter().zip(&mut *scores) {
-            normalize(scores);
-            rules.constrain(&hypothesis.tokens, scores);
+        let vocabulary = scores.len() / self.running.len();
+        for (hypothesis, scores) in self.running.iter().zip(scores.chunks_exact_mut(vocabulary)) {
+            // What is taken out of the scores first does not count in the probabilities.
             if rules.renormalize {
+                rules.constrain(&hypothesis.tokens, scores);
                 normalize(scores);
+            } else {
+                normalize(scores);
+                rules.constrain(&hypothesis.tokens, scores);
             }
         }
         // At first all are the same, and only one counts.
         let first = self.running.first().is_some_and(|it| it.tokens.len() == 1);
         let rows = if first { 1 } else { self.running.len() };
         // Each can end in one way only, so that as many as there are beams always go on.
-        let candidates = self.best_candidates(&scores[..rows], 2 * rules.beams);
+        let rows = scores.chunks_exact(vocabulary).take(rows);
+        let candidates = self.best_candidates(rows, 2 * rules.beams);
 
         let (mut running, mut parents) = (Vec::new(), Vec::new());
         let mut ended = Vec::new();
@@ -165,9 +172,13 @@ impl<'a> Search<'a> {
     }
 
     /// The most likely continuations, best first: parent, token, and score.
-    fn best_candidates(&self, scores: &[Vec<f32>], count: usize) -> Vec<(usize, u32, f32)> {
+    fn best_candidates<'b>(
+        &self,
+        rows: impl Iterator<Item = &'b [f32]>,
+        count: usize,
+    ) -> Vec<(usize, u32, f32)> {
         let mut best: Vec<(usize, u32, f32)> = Vec::with_capacity(count + 1);
-        for (parent, scores) in scores.iter().enumerate() {
+        for (parent, scores) in rows.enumerate() {
             let before = self.running[parent].score;
             for (token, score) in scores.iter().enumerate() {
                 let score = before + score;
@@ -205,9 +216,7 @@ impl<'a> Search<'a> {
 
 /// Turns scores into the logarithms of probabilities.
 fn normalize(scores: &mut [f32]) {
-    let highest = scores.iter().copied().fold(f32::NEG_INFINITY, f32::max);
-    let sum: f32 = scores.iter().map(|score| (score - highest).exp()).sum();
-    let total = highest + sum.ln();
+    let total = log_sum_exp(scores);
     for score in scores {
         *score -= total;
     }
@@ -246,7 +255,7 @@ mod tests {
     fn found(rules: &Rules, scores: &[f32]) -> Vec<u32> {
         let mut search = Search::new(rules);
         while !search.is_over() {
-            search.step(&mut vec![scores.to_vec(); rules.beams]);
+            search.step(&mut scores.repeat(rules.beams));
         }
         search.into_tokens()
     }
@@ -276,8 +285,8 @@ mod tests {
     fn a_forbidden_sequence_is_broken_at_its_last_token() {
         let rules = rules(1);
         let mut search = Search::new(&rules);
-        search.step(&mut [vec![0.0, 9.0, 0.0, 0.0]]);
-        search.step(&mut [vec![0.0, 1.0, 9.0, 0.0]]);
+        search.step(&mut [0.0, 9.0, 0.0, 0.0]);
+        search.step(&mut [0.0, 1.0, 9.0, 0.0]);
         assert_eq!(search.last_tokens().collect::<Vec<_>>(), [1]);
     }
 

@@ -15,7 +15,7 @@ use std::arch::x86_64::*;
 
 use candle_core::quantized::GgmlDType;
 
-use super::pool::fill_chunks;
+use crate::engine::pool::fill_chunks;
 
 pub(super) use panels::multiply as multiply_many;
 pub(super) use rows::{does_one, gated, multiply as multiply_one};

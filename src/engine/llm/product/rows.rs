@@ -12,7 +12,7 @@ use super::{
     Block, Kind, Processor, Q4K_BYTES, Q5K_BYTES, Q6K_BYTES, ROWS, Tokens, Weights, prefetch,
 };
 use crate::engine::llm::mapped::silu;
-use crate::engine::llm::pool::fill_chunks;
+use crate::engine::pool::fill_chunks;
 
 /// Whether this processor can do what follows.
 pub(in crate::engine::llm) fn does_one() -> bool {

@@ -7,7 +7,7 @@ use candle_core::{Device, Result, Tensor, bail};
 
 use super::{Layer, Norm, Rotation, Transformer};
 use crate::engine::llm::mapped::{Matrix, Token};
-use crate::engine::llm::pool::fill_chunks;
+use crate::engine::pool::fill_chunks;
 
 impl Transformer {
     /// Reads one token as [`Transformer::forward`] does.

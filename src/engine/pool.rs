@@ -2,7 +2,7 @@
 
 use candle_core::utils::barrier_pool;
 
-use crate::engine::disjoint::Disjoint;
+use super::disjoint::Disjoint;
 
 /// Calls `fill` with the number of each chunk of `length` values of `out`, and the chunk; several
 /// at once. What is left of `out` behind the last whole chunk is a chunk, too.
