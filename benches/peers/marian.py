@@ -47,7 +47,7 @@ def rows():
     count = sum(len(sentence.split()) for sentence in sentences)
     ids.sort(key=len)
     # A vocabulary of the full size: names for the numbers that the small one lacks.
-    names = {number: piece for piece, number in vocab.items()}
+    names = {number: piece for piece, number in vocab.items() if piece != "<pad>"}
     names |= {number: f"t{number}" for number in range(PAD) if number not in names}
     names = {number: name for number, name in names.items() if number < PAD} | {PAD: "<pad>"}
 
