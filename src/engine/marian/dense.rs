@@ -10,7 +10,7 @@
 use std::arch::x86_64::*;
 
 use candle_core::utils::barrier_pool;
-use candle_core::{Device, Result, Storage, Tensor, bail};
+use candle_core::{Device, Layout, Result, Storage, Tensor, bail};
 use candle_nn::{Linear, Module};
 
 use crate::engine::disjoint::Disjoint;
@@ -103,9 +103,10 @@ pub(super) struct Panels {
 impl Panels {
     fn new(weight: &Tensor, bias: &Tensor) -> Result<Self> {
         let (outputs, inputs) = weight.dims2()?;
-        let numbers: Vec<f32> = weight.flatten_all()?.to_vec1()?;
+        let weight = weight.contiguous()?;
+        let (storage, layout) = weight.storage_and_layout();
         let mut weights = vec![[0.0; LANES]; outputs.div_ceil(LANES) * inputs];
-        for (output, row) in numbers.chunks_exact(inputs).enumerate() {
+        for (output, row) in numbers(&storage, layout)?.chunks_exact(inputs).enumerate() {
             let panel = &mut weights[output / LANES * inputs..][..inputs];
             for (to, &from) in panel.iter_mut().zip(row) {
                 to[output % LANES] = from;
@@ -127,9 +128,7 @@ impl Panels {
             bail!("numbers of the shape {:?} for a matrix of {} inputs", x.dims(), self.inputs)
         }
         let (storage, layout) = x.storage_and_layout();
-        let Storage::Cpu(storage) = &*storage else { bail!("numbers on another device") };
-        let all = storage.as_slice::<f32>()?;
-        let tokens = &all[layout.start_offset()..][..layout.shape().elem_count()];
+        let tokens = numbers(&storage, layout)?;
         let tiles = Tile::all(tokens, self.inputs);
         let mut products = vec![0.0; tokens.len() / self.inputs * self.outputs];
         let shared = Disjoint(products.as_mut_ptr());
@@ -151,6 +150,13 @@ impl Panels {
         });
         Ok(products)
     }
+}
+
+/// What a tensor without gaps holds.
+fn numbers<'a>(storage: &'a Storage, layout: &Layout) -> Result<&'a [f32]> {
+    let Storage::Cpu(storage) = storage else { bail!("numbers on another device") };
+    let all = storage.as_slice::<f32>()?;
+    Ok(&all[layout.start_offset()..][..layout.shape().elem_count()])
 }
 
 /// Most tokens at once: with weights and a value their sums just fit into the registers.

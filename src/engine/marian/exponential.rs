@@ -71,7 +71,7 @@ fn exp(number: f32) -> f32 {
     /// The logarithm of 2 in two parts, the first of which has few digits.
     const LN_2: [f32; 2] = [0.693_359_4, -2.121_944_4e-4];
     const LOWEST: f32 = -87.0;
-    let clamped = if number > LOWEST { number } else { LOWEST };
+    let clamped = if number < LOWEST { LOWEST } else { number };
     let rounded = clamped.mul_add(LOG2_E, ROUND);
     let power = rounded - ROUND;
     let rest = power.mul_add(-LN_2[1], power.mul_add(-LN_2[0], clamped));
@@ -80,7 +80,7 @@ fn exp(number: f32) -> f32 {
         .fold(0.0, |sum: f32, term: f32| sum.mul_add(rest, term));
     // The last bits of `rounded` are the power, which belongs where a float has its exponent.
     let scale = f32::from_bits((rounded.to_bits() << 23).wrapping_add(127 << 23));
-    if number > LOWEST { series * scale } else { 0.0 }
+    if number < LOWEST { 0.0 } else { series * scale }
 }
 
 #[cfg(test)]
@@ -108,5 +108,6 @@ mod tests {
         }
         assert!(log_sum_exp(&[f32::NEG_INFINITY; 20]) < f32::MIN);
         assert!(log_sum_exp(&[f32::NEG_INFINITY, 0.0]).abs() < f32::MIN_POSITIVE);
+        assert!(log_sum_exp(&[f32::NAN, 0.0]).is_nan());
     }
 }

@@ -56,8 +56,9 @@ pub(super) struct Quantised<'a> {
     pub zero: u8,
 }
 
-/// Does `count` pieces of work, several at once.
-pub(super) type Workers<'a> = &'a dyn Fn(usize, &(dyn Fn(usize) + Send + Sync));
+/// Does pieces of work, several at once: calls what it is given with every number below the first
+/// argument, once, and comes back when all are done.
+pub(super) type Workers<'a, E> = &'a dyn Fn(usize, &(dyn Fn(usize) + Send + Sync)) -> Result<(), E>;
 
 /// Memory that is used again.
 #[derive(Default)]
@@ -78,17 +79,20 @@ pub(super) fn is_possible() -> bool {
 /// Convolves `input`, (channels, moments), with `weights`, (outputs, channels, taps), and writes
 /// (outputs, moments of the output) to `out`: sums of products of both sides less their zeros.
 ///
+/// # Errors
+/// Those of the workers.
+///
 /// # Panics
-/// When lengths do not fit `shape`, or [`is_possible`] says no.
-pub(super) fn convolve(
+/// When lengths do not fit `shape`, there is nothing to compute, or [`is_possible`] says no.
+pub(super) fn convolve<E>(
     shape: &Shape,
     input: Quantised<'_>,
     weights: Quantised<'_>,
     scratch: &mut Scratch,
-    workers: Workers<'_>,
+    workers: Workers<'_, E>,
     out: &mut [i32],
-) {
-    assert!(is_possible());
+) -> Result<(), E> {
+    assert!(is_possible() && !input.values.is_empty() && !out.is_empty());
     let moments = input.values.len() / shape.channels;
     let length = shape.length(moments).expect("the kernel fits");
     assert_eq!(input.values.len(), shape.channels * moments);
@@ -110,23 +114,24 @@ pub(super) fn convolve(
     scratch.input.resize(quads * width, [0; QUAD]);
     let packed = Disjoint(scratch.input.as_mut_ptr());
     workers(quads, &|quad| {
-        // SAFETY: each quad has a place of its own in the scratch.
+        assert!(quad < quads);
+        // SAFETY (here and below): each number has places of its own, and comes once.
         let to = unsafe { std::slice::from_raw_parts_mut(packed.get().add(quad * width), width) };
         pack_input(shape, input, strided, quad, to);
-    });
+    })?;
     scratch.weights.resize(tiles * quads * taps, [[0; QUAD]; OUTPUTS]);
     scratch.weight_sums.resize(tiles, [0; OUTPUTS]);
     let packed = Disjoint(scratch.weights.as_mut_ptr());
     let sums = Disjoint(scratch.weight_sums.as_mut_ptr());
     workers(tiles, &|tile| {
+        assert!(tile < tiles);
         let count = quads * taps;
-        // SAFETY: as above.
         let (to, sums) = unsafe {
             let to = std::slice::from_raw_parts_mut(packed.get().add(tile * count), count);
             (to, &mut *sums.get().add(tile))
         };
         *sums = pack_weights(shape.outputs, rows, taps, weights.values, tile, to);
-    });
+    })?;
 
     let product = Product {
         outputs: shape.outputs,
@@ -143,10 +148,12 @@ pub(super) fn convolve(
     };
     let blocks = length.div_ceil(MOMENTS);
     let shared = Disjoint(out.as_mut_ptr());
-    workers(blocks * shape.outputs.div_ceil(GROUP), &|piece| {
-        // SAFETY: the processor has the instructions, and each piece has places of its own in `out`.
+    let pieces = blocks * shape.outputs.div_ceil(GROUP);
+    workers(pieces, &|piece| {
+        assert!(piece < pieces);
+        // SAFETY: the processor has the instructions.
         unsafe { product.piece(piece / blocks, piece % blocks, shared.get()) };
-    });
+    })
 }
 
 /// The instruction wants weights with a sign, so all are moved by as much.
@@ -263,8 +270,9 @@ impl Product<'_> {
                 }
                 // (x - a)(w - b), summed, is the sum of xw, less that of wa and of xb, and ab.
                 let of_weights = self.weight_sums[tile][lane];
-                let constant =
-                    self.input_zero * (self.weight_zero * self.terms as i32 - of_weights);
+                let terms = self.terms as i32;
+                let constant = self.weight_zero.wrapping_mul(terms).wrapping_sub(of_weights);
+                let constant = self.input_zero.wrapping_mul(constant);
                 for (wide, (&sum, &input_sum)) in sums.iter().zip(&input_sums).enumerate() {
                     let at = start + wide * LANES;
                     let left = self.length.saturating_sub(at).min(LANES);
@@ -335,7 +343,7 @@ mod tests {
 
     /// Numbers that look like chance.
     fn numbers(count: usize, factor: usize) -> Vec<u8> {
-        (0..count).map(|at| (at * factor % 251) as u8).collect()
+        (0..count).map(|at| (at * factor % 257 % 256) as u8).collect()
     }
 
     /// By ONNX's definition, one product after another.
@@ -376,9 +384,16 @@ mod tests {
             return;
         }
         let mut scratch = Scratch::default();
-        let one_by_one =
-            |count: usize, work: &(dyn Fn(usize) + Send + Sync)| (0..count).for_each(work);
+        let workers = |count: usize, work: &(dyn Fn(usize) + Send + Sync)| {
+            std::thread::scope(|threads| {
+                for at in 0..count {
+                    threads.spawn(move || work(at));
+                }
+            });
+            Ok::<(), ()>(())
+        };
         for (channels, outputs, taps, stride, dilation, pads) in [
+            (64, 1, 3, 1, 1, [0, 0]),
             (1, 1, 3, 2, 1, [1, 1]),
             (4, 8, 1, 1, 1, [0, 0]),
             (5, 9, 3, 1, 1, [1, 1]),
@@ -396,7 +411,7 @@ mod tests {
                     let input = Quantised { values: &input, zero: input_zero };
                     let weights = Quantised { values: &weights, zero: weight_zero };
                     let mut out = vec![0; outputs * length];
-                    convolve(&shape, input, weights, &mut scratch, &one_by_one, &mut out);
+                    convolve(&shape, input, weights, &mut scratch, &workers, &mut out).unwrap();
                     let expected = defined(&shape, input, weights, length);
                     assert!(out == expected, "{shape:?}, {moments} moments");
                 }

@@ -45,24 +45,37 @@ impl Operator for ConvInteger {
     }
 
     fn create_kernel(&self, attributes: &KernelAttributes) -> ort::Result<Box<dyn Kernel>> {
-        let numbers = |name: &str| -> Vec<usize> {
-            let numbers: Vec<i64> = attributes.get(name).unwrap_or_default();
-            numbers.into_iter().filter_map(|it| it.try_into().ok()).collect()
-        };
-        let one = |name: &str, usual| numbers(name).first().copied().unwrap_or(usual);
-        if attributes.get::<i64>("group").is_some_and(|groups| groups != 1) {
-            return Err(ort::Error::new("ConvInteger in groups is not supported"));
+        let unfit = |what: &str| Err(ort::Error::new(format!("ConvInteger {what}")));
+        let inputs = attributes.inputs()?;
+        let weights = inputs.get(1).and_then(|it| it.dtype().tensor_shape());
+        if weights.is_none_or(|shape| shape.len() != 3) {
+            return unfit("of something else than sound");
         }
-        let pads = numbers("pads");
-        let settings = Settings {
-            stride: one("strides", 1),
-            dilation: one("dilations", 1),
-            pads: match *pads {
-                [] => [0, 0],
-                [before, after] => [before, after],
-                _ => return Err(ort::Error::new("ConvInteger of images is not supported")),
-            },
+        if attributes.get::<i64>("group").is_some_and(|groups| groups != 1) {
+            return unfit("in groups");
+        }
+        if attributes.get::<String>("auto_pad").is_some_and(|how| how != "NOTSET") {
+            return unfit("with pads to be found out");
+        }
+        let numbers = |name: &str| -> Vec<i64> { attributes.get(name).unwrap_or_default() };
+        let one = |name: &str| match *numbers(name) {
+            [] => Some(1),
+            [number] => usize::try_from(number).ok().filter(|&it| it > 0),
+            _ => None,
         };
+        let pads = match *numbers("pads") {
+            [] => Some([0, 0]),
+            [before, after] => match (before.try_into(), after.try_into()) {
+                (Ok(before), Ok(after)) => Some([before, after]),
+                _ => None,
+            },
+            _ => None,
+        };
+        let (Some(stride), Some(dilation), Some(pads)) = (one("strides"), one("dilations"), pads)
+        else {
+            return unfit("with strides, dilations or pads that sound cannot have");
+        };
+        let settings = Settings { stride, dilation, pads };
         let scratch = Arc::clone(&self.scratch);
         Ok(Box::new(move |context: &KernelContext| settings.compute(context, &scratch)))
     }
@@ -88,6 +101,9 @@ impl Settings {
         if channels != of_channels {
             return Err(ort::Error::new("ConvInteger got other channels than it has weights for"));
         }
+        if taps == 0 {
+            return Err(ort::Error::new("ConvInteger got an empty kernel"));
+        }
         let shape = Shape {
             channels: channels as usize,
             outputs: outputs as usize,
@@ -103,6 +119,10 @@ impl Settings {
             .output(0, vec![batch, outputs, length as i64])?
             .ok_or_else(|| ort::Error::new("ConvInteger has no output"))?;
         let (_, output) = output.try_extract_tensor_mut::<i32>()?;
+        if input.is_empty() || output.is_empty() {
+            output.fill(0);
+            return Ok(());
+        }
         let zero = |at| -> ort::Result<u8> {
             let Some(value) = context.input(at)? else { return Ok(0) };
             match value.try_extract_tensor::<u8>()?.1 {
@@ -117,12 +137,9 @@ impl Settings {
         for (input, output) in each.zip(output.chunks_exact_mut(shape.outputs * length)) {
             let input = Quantised { values: input, zero: input_zero };
             let workers = |count: usize, work: &(dyn Fn(usize) + Send + Sync)| {
-                if context.par_for(count, 0, work).is_err() {
-                    // No threads can be had; doing a part of it again does no harm.
-                    (0..count).for_each(work);
-                }
+                context.par_for(count, 0, work)
             };
-            convolution::convolve(&shape, input, weights, &mut scratch, &workers, output);
+            convolution::convolve(&shape, input, weights, &mut scratch, &workers, output)?;
         }
         Ok(())
     }

@@ -1,5 +1,7 @@
-//! Sines of many numbers, in a tenth of the time that ONNX Runtime takes: it asks the C library for
-//! one after another.
+//! Sines of many numbers, in a sixth of the time that ONNX Runtime takes.
+
+// Functions are compiled into others that may use the instructions of newer processors.
+#![allow(clippy::inline_always)]
 
 use std::f64::consts::{FRAC_1_PI, PI};
 
@@ -16,9 +18,16 @@ const TERMS: [f64; 8] = [
     -1.0 / 1_307_674_368_000.0,
 ];
 
-/// Writes the sine of each number to `out`, which is as long, to the last bit
-/// but one.
+/// Writes the sine of each number to `out`, which is as long, to the last bit but one.
 pub(super) fn sines(numbers: &[f32], out: &mut [f32]) {
+    /// Up to here what is left after whole half turns is right in 64 bits.
+    const LARGEST: f32 = 1e8;
+    if numbers.iter().any(|number| number.abs() > LARGEST) {
+        for (out, number) in out.iter_mut().zip(numbers) {
+            *out = number.sin();
+        }
+        return;
+    }
     if is_x86_feature_detected!("avx512f") && is_x86_feature_detected!("fma") {
         // SAFETY: the processor has it.
         unsafe { sines_avx512(numbers, out) }
@@ -66,11 +75,14 @@ mod tests {
     fn sines_are_the_nearest_numbers_or_their_neighbours() {
         let numbers: Vec<f32> = (-200_000..200_000)
             .map(|at| at as f32 * 0.017)
-            .chain([0.0, -0.0, f32::MIN_POSITIVE, 1e-20, std::f32::consts::PI, 50_000.0])
+            .chain([0.0, -0.0, f32::MIN_POSITIVE, 1e-20, std::f32::consts::PI, 5e4, 9.9e7])
             .collect();
         let mut out = vec![9.0; numbers.len()];
         sines(&numbers, &mut out);
-        for (&number, sine) in numbers.iter().zip(out) {
+        let large = [1e9, -1e15, 1e38];
+        let mut of_large = [9.0; 3];
+        sines(&large, &mut of_large);
+        for (number, sine) in numbers.into_iter().zip(out).chain(large.into_iter().zip(of_large)) {
             let exact = f64::from(number).sin() as f32;
             let near = [exact.next_down(), exact, exact.next_up()];
             assert!(near.contains(&sine), "sin({number}) is {exact} and not {sine}");
