@@ -18,9 +18,7 @@ pub(super) fn fill_chunks<T: Send>(
             let start = number * length;
             // SAFETY: it lies within `out`, which nobody else has, and no other call gets the
             // same number.
-            let chunk = unsafe {
-                std::slice::from_raw_parts_mut(shared.get().add(start), length.min(all - start))
-            };
+            let chunk = unsafe { shared.part(start, length.min(all - start)) };
             fill(number, chunk);
         }
     });

@@ -1,4 +1,4 @@
-//! Products with matrices of 32-bit floats.
+//! Products with matrices of 32-bit floats, for `network` only.
 //!
 //! On the CPU the weights lie in panels of sixteen outputs, so that they are read from end to end,
 //! once for all tokens. candle's product rearranges them anew for every token, on one thread, which
@@ -140,10 +140,8 @@ impl Panels {
                     let sums = tile.sums(panel, bias);
                     for (sums, token) in sums.iter().zip(tile.first..tile.first + tile.count) {
                         // SAFETY: each panel has places of its own for each token.
-                        unsafe {
-                            let to = shared.get().add(token * self.outputs + at * LANES);
-                            to.copy_from_nonoverlapping(sums.as_ptr(), width);
-                        }
+                        let to = unsafe { shared.part(token * self.outputs + at * LANES, width) };
+                        to.copy_from_slice(&sums[..width]);
                     }
                 }
             }

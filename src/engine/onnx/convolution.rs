@@ -116,9 +116,10 @@ pub(super) fn convolve<E>(
     workers(quads, &|quad| {
         assert!(quad < quads);
         // SAFETY (here and below): each number has places of its own, and comes once.
-        let to = unsafe { std::slice::from_raw_parts_mut(packed.get().add(quad * width), width) };
+        let to = unsafe { packed.part(quad * width, width) };
         pack_input(shape, input, strided, quad, to);
     })?;
+    // Anew each time: a packed copy of all weights would have to be kept beside ONNX Runtime's own.
     scratch.weights.resize(tiles * quads * taps, [[0; QUAD]; OUTPUTS]);
     scratch.weight_sums.resize(tiles, [0; OUTPUTS]);
     let packed = Disjoint(scratch.weights.as_mut_ptr());
@@ -126,11 +127,8 @@ pub(super) fn convolve<E>(
     workers(tiles, &|tile| {
         assert!(tile < tiles);
         let count = quads * taps;
-        let (to, sums) = unsafe {
-            let to = std::slice::from_raw_parts_mut(packed.get().add(tile * count), count);
-            (to, &mut *sums.get().add(tile))
-        };
-        *sums = pack_weights(shape.outputs, rows, taps, weights.values, tile, to);
+        let (to, sums) = unsafe { (packed.part(tile * count, count), sums.part(tile, 1)) };
+        sums[0] = pack_weights(shape.outputs, rows, taps, weights.values, tile, to);
     })?;
 
     let product = Product {

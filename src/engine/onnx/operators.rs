@@ -1,4 +1,5 @@
-//! Operators of our own for ONNX Runtime, under the names of those that they stand in for.
+//! Operators of our own for ONNX Runtime, under the names of those that they stand in for. Called by
+//! [`super::quick_session`]; `convolution` and `sine` compute.
 
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -176,10 +177,7 @@ impl Operator for Sin {
             context.par_for(count.div_ceil(PIECE), 0, |piece| {
                 let numbers = &numbers[piece * PIECE..count.min((piece + 1) * PIECE)];
                 // SAFETY: it lies within `out`, and no other call gets the same piece.
-                let out = unsafe {
-                    std::slice::from_raw_parts_mut(shared.get().add(piece * PIECE), numbers.len())
-                };
-                sine::sines(numbers, out);
+                sine::sines(numbers, unsafe { shared.part(piece * PIECE, numbers.len()) });
             })
         }))
     }

@@ -285,10 +285,8 @@ pub(super) fn multiply_on(processor: Processor, weights: Weights<'_>, tokens: &T
             }
             for (token, sums) in sums.iter().enumerate() {
                 // SAFETY: the place lies within `products`, and only this panel writes there.
-                unsafe {
-                    let to = shared.get().add(token * outputs + at * ROWS);
-                    to.copy_from_nonoverlapping(sums.0.as_ptr(), ROWS);
-                }
+                let to = unsafe { shared.part(token * outputs + at * ROWS, ROWS) };
+                to.copy_from_slice(&sums.0);
             }
         }
     });
