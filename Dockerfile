@@ -14,7 +14,7 @@ WORKDIR /build
 
 # The dependencies alone, so that a change in src/ compiles neither whisper.cpp nor candle anew.
 FROM tools AS dependencies
-COPY Cargo.toml Cargo.lock rustfmt.toml clippy.toml ./
+COPY Cargo.toml Cargo.lock build.rs rustfmt.toml clippy.toml ./
 COPY .cargo .cargo
 COPY cmake cmake
 RUN mkdir src benches \

@@ -9,8 +9,8 @@ use std::time::Duration;
 
 use crate::access::{self, Access};
 use crate::config::{Config, ConfigError, MODEL, ROLES, STAGES};
-use crate::engine::Hardware;
 use crate::engine::remote::{ApiKey, RemoteOptions, is_loopback};
+use crate::engine::{Hardware, gpu};
 use crate::jobs::Retention;
 use crate::stage::{AUTO, JobOptions, StageKind};
 use crate::text::{language, templates};
@@ -180,12 +180,28 @@ fn hardware(config: &Config) -> Result<Hardware, ConfigError> {
     };
     let gpu = match config.get("gpu").text.as_str() {
         "off" => None,
-        "auto" => cfg!(feature = "cuda").then_some(0),
+        "auto" => (gpu::count() > 0).then_some(0),
         _ if !cfg!(feature = "cuda") => {
             return Err(bad(config, "gpu", "this binary was built without CUDA; use `off`"));
         }
-        _ => Some(number(config, "gpu", "`auto`, `off`, or the number of a device")?),
+        _ => {
+            let ordinal = number(config, "gpu", "`auto`, `off`, or the number of a device")?;
+            let count = gpu::count();
+            if ordinal >= count {
+                return Err(bad(config, "gpu", format!("CUDA finds {count} devices, from 0 on")));
+            }
+            Some(ordinal)
+        }
     };
+    let required: bool = number(config, "require_gpu", "`true` or `false`")?;
+    if required && gpu.is_none() {
+        let why = match config.get("gpu").text.as_str() {
+            "off" => "`gpu` is `off`",
+            _ if cfg!(feature = "cuda") => "CUDA finds no device",
+            _ => "this binary was built without CUDA: see script/build-cuda",
+        };
+        return Err(bad(config, "require_gpu", why));
+    }
     Ok(Hardware { threads, gpu })
 }
 
@@ -367,7 +383,8 @@ mod tests {
             ("template", "poem", "continue"),
             ("language", "klingon", "`auto`"),
             ("log_format", "xml", "`human` or `json`"),
-            ("gpu", "x", "CUDA"),
+            ("gpu", "x", if cfg!(feature = "cuda") { "`auto`, `off`" } else { "CUDA" }),
+            ("require_gpu", "perhaps", "`true` or `false`"),
             ("data_dir", "", "folder"),
             ("workers", "0", "from 1 to 64"),
             ("max_queued", "none", "from 1 to"),
@@ -417,6 +434,17 @@ mod tests {
     fn a_model_can_be_chosen_for_a_role() {
         let settings = with("model.speech-to-text", "whisper-tiny").unwrap();
         assert_eq!(settings.models["speech-to-text"], "whisper-tiny");
+    }
+
+    #[test]
+    fn a_gpu_that_is_required_must_be_there() {
+        let mut config = Config::defaults();
+        config.set("gpu", "off", Origin::Flag("--set".to_owned())).unwrap();
+        config.set("require_gpu", "true", Origin::Flag("--require-gpu".to_owned())).unwrap();
+        let error = Settings::new(&config).unwrap_err().to_string();
+        assert!(error.starts_with("flag --require-gpu") && error.contains("`off`"), "{error}");
+        let found = with("require_gpu", "true").map(|settings| settings.hardware.gpu);
+        assert_eq!(found.is_ok(), gpu::count() > 0);
     }
 
     #[test]

@@ -130,7 +130,7 @@ fn gpu(settings: &Settings) -> Check {
             Ok(_) => Check::ok("gpu", format!("cuda:{ordinal}")),
             Err(error) => Check::failed("gpu", error.to_string(), "set `gpu = off`"),
         },
-        (None, true) => Check::ok("gpu", "switched off"),
+        (None, true) => Check::ok("gpu", "switched off, or CUDA finds none"),
         (None, false) => Check::ok("gpu", "none: this binary computes on the CPU"),
     }
 }

@@ -68,6 +68,9 @@ struct GlobalArgs {
     /// Threads for one model at work; 0 is one for each core
     #[arg(long, global = true, value_name = "N")]
     threads: Option<String>,
+    /// Stop where models that can use a GPU would compute on the CPU
+    #[arg(long, global = true)]
+    require_gpu: bool,
     /// Never use the network
     #[arg(long, global = true)]
     offline: bool,
@@ -196,6 +199,7 @@ fn read_config(
         ("models_dir", "--models-dir", args.models_dir.clone()),
         ("listen", "--listen", args.listen.clone()),
         ("threads", "--threads", args.threads.clone()),
+        ("require_gpu", "--require-gpu", args.require_gpu.then(|| "true".to_owned())),
         ("offline", "--offline", args.offline.then(|| "true".to_owned())),
     ];
     for (key, flag, value) in flags {

@@ -85,6 +85,11 @@ pub fn known_keys() -> Vec<Key> {
             "0".to_owned()
         }),
         Key::new("gpu", "`auto`, `off`, or the number of a CUDA device.", || "auto".to_owned()),
+        Key::new(
+            "require_gpu",
+            "Stop where models that can use a GPU would not: Whisper, the text model, Marian.",
+            || "false".to_owned(),
+        ),
         Key::new("offline", "Never use the network, not even for `models pull`.", || {
             "false".to_owned()
         }),

@@ -6,7 +6,9 @@
 pub mod control;
 mod disjoint;
 pub mod error;
+mod exponential;
 pub mod firefox;
+pub mod gpu;
 mod guard;
 pub mod kokoro;
 mod kokoro_symbols;

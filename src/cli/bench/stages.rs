@@ -1,11 +1,13 @@
 //! `mega-pipeline bench stages`: what the stages cost on this machine.
 
 use std::path::PathBuf;
+use std::sync::mpsc::{self, RecvTimeoutError};
+use std::time::Duration;
 
 use clap::Args;
 use serde::Serialize;
 
-use crate::engine::{Cancel, Control};
+use crate::engine::{Cancel, Control, gpu};
 use crate::error::AppError;
 use crate::settings::Settings;
 use crate::stage::{self, Artifacts, Stage, StageContext, StageKind, Timing};
@@ -44,6 +46,8 @@ struct Row {
     unit: Option<String>,
     /// Most memory the whole process has held so far.
     peak_mb: Option<u64>,
+    /// Most memory that was taken on the GPU, by whoever, while the stage was loaded and ran.
+    gpu_peak_mb: Option<u64>,
 }
 
 /// Runs the benchmark.
@@ -57,9 +61,12 @@ pub fn run(args: &StagesArgs, settings: &Settings) -> Result<(), AppError> {
     }
     let stages = super::super::stages(args.stub, settings)?;
     let mut inputs = Artifacts { prompt: args.input.clone(), ..Artifacts::default() };
+    let memory = settings.hardware.gpu.and_then(gpu::Memory::of);
     let mut rows = Vec::new();
     for mut stage in stages {
-        rows.push(measure(stage.as_mut(), &mut inputs, &options, args.runs)?);
+        let (row, gpu_peak) =
+            watched(memory.as_ref(), || measure(stage.as_mut(), &mut inputs, &options, args.runs));
+        rows.push(Row { gpu_peak_mb: gpu_peak.map(|bytes| bytes / 1_000_000), ..row? });
     }
     if args.json {
         let json = serde_json::to_string_pretty(&rows)
@@ -69,6 +76,25 @@ pub fn run(args: &StagesArgs, settings: &Settings) -> Result<(), AppError> {
         print_table(&rows, settings, args.runs);
     }
     Ok(())
+}
+
+/// What `work` returns, and the most bytes that were taken on the GPU meanwhile.
+fn watched<T>(gpu: Option<&gpu::Memory>, work: impl FnOnce() -> T) -> (T, Option<u64>) {
+    const PAUSE: Duration = Duration::from_millis(20);
+    let Some(gpu) = gpu else { return (work(), None) };
+    std::thread::scope(|scope| {
+        let (done, waiting) = mpsc::channel::<()>();
+        let watcher = scope.spawn(move || {
+            let mut peak = gpu.taken();
+            while waiting.recv_timeout(PAUSE) == Err(RecvTimeoutError::Timeout) {
+                peak = peak.max(gpu.taken());
+            }
+            peak
+        });
+        let made = work();
+        drop(done);
+        (made, watcher.join().ok().flatten())
+    })
 }
 
 fn measure(
@@ -111,6 +137,7 @@ fn row(stage: StageKind, load_s: f64, first: &Timing, median: Timing) -> Row {
         model: median.model,
         device: median.device,
         peak_mb: peak_mb(),
+        gpu_peak_mb: None,
     }
 }
 
@@ -118,12 +145,12 @@ fn print_table(rows: &[Row], settings: &Settings, runs: u32) {
     println!("{} threads, median of {runs} runs\n", settings.hardware.threads);
     println!(
         "| stage | model | device | load s | first run s | run s | real-time factor | rate | \
-         peak MB |\n|---|---|---|---|---|---|---|---|---|"
+         peak MB | GPU peak MB |\n|---|---|---|---|---|---|---|---|---|---|"
     );
     for row in rows {
         let or_dash = |text: Option<String>| text.unwrap_or_else(|| "–".to_owned());
         println!(
-            "| {} | {} | {} | {:.2} | {:.2} | {:.2} | {} | {} | {} |",
+            "| {} | {} | {} | {:.2} | {:.2} | {:.2} | {} | {} | {} | {} |",
             row.stage,
             row.model,
             row.device,
@@ -137,6 +164,7 @@ fn print_table(rows: &[Row], settings: &Settings, runs: u32) {
                     .map(|(rate, unit)| format!("{rate:.1} {unit}/s"))
             ),
             or_dash(row.peak_mb.map(|mb| mb.to_string())),
+            or_dash(row.gpu_peak_mb.map(|mb| mb.to_string())),
         );
     }
     let total: f64 = rows.iter().map(|row| row.median_run_s).sum();

@@ -98,6 +98,27 @@ impl Matrix {
         Ok(Self { inputs, outputs, way: Way::Candle { whole, blocks } })
     }
 
+    /// Values that a token must have.
+    #[cfg(feature = "cuda")]
+    pub fn inputs(&self) -> usize {
+        self.inputs
+    }
+
+    /// Values that a product has.
+    #[cfg(feature = "cuda")]
+    pub fn outputs(&self) -> usize {
+        self.outputs
+    }
+
+    /// The weights, where candle multiplies them as they are.
+    #[cfg(feature = "cuda")]
+    pub fn quantised(&self) -> Option<&QTensor> {
+        match &self.way {
+            Way::Candle { whole: QMatMul::QTensor(weights), .. } => Some(weights),
+            _ => None,
+        }
+    }
+
     /// `input` (1, tokens, inputs) times the matrix: (1, tokens, outputs).
     ///
     /// # Errors

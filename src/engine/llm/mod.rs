@@ -30,7 +30,7 @@ use candle_core::Device;
 pub use tokenizer::{Span, Tokenizer};
 pub use translate::LlmTranslator;
 
-use super::{ChatMessage, EngineError, Hardware};
+use super::{ChatMessage, EngineError, Hardware, gpu};
 use chat::ChatTemplate;
 use gguf::{Gguf, WHAT};
 use model::{Model, State};
@@ -66,7 +66,7 @@ impl Llm {
         let device = match hardware.gpu {
             None => Device::Cpu,
             Some(ordinal) => {
-                Device::new_cuda(ordinal).map_err(|error| EngineError::load(WHAT, error))?
+                gpu::device(ordinal).map_err(|error| EngineError::load(WHAT, error))?
             }
         };
         let gguf = Gguf::open(model)?;

@@ -10,6 +10,7 @@ use rand::{Rng, SeedableRng};
 
 use crate::engine::EngineError;
 use crate::engine::GenerateOptions;
+use crate::engine::exponential::log_sum_exp;
 
 /// How many of the tokens made last are penalised.
 const PENALTY_WINDOW: usize = 64;
@@ -76,13 +77,22 @@ impl Sampler {
 
     /// Draws from the smallest set of tokens whose probabilities reach `top_p`.
     fn draw(&mut self, logits: &[f32], highest: f32) -> u32 {
+        let top_p = self.top_p.clamp(0.0, 1.0);
+        let total = f64::from(log_sum_exp(logits, (1.0 / self.temperature) as f32));
+        // Tokens of less than this probability have together less than what the nucleus leaves
+        // out; half of it, for what rounding may do.
+        let least = (1.0 - top_p) / logits.len() as f64 / 2.0;
+        let lowest = match (total + least.ln()) * self.temperature {
+            lowest if lowest.is_finite() => lowest as f32,
+            _ => f32::NEG_INFINITY,
+        };
         let mut weighted: Vec<(u32, f64)> = (0u32..)
             .zip(logits)
+            .filter(|(_, logit)| **logit >= lowest)
             .map(|(id, &logit)| (id, (f64::from(logit - highest) / self.temperature).exp()))
             .filter(|(_, weight)| *weight > 0.0)
             .collect();
-        let total: f64 = weighted.iter().map(|(_, weight)| weight).sum();
-        let wanted = total * self.top_p.clamp(0.0, 1.0);
+        let wanted = top_p * (total - f64::from(highest) / self.temperature).exp();
         let falling = |a: &(u32, f64), b: &(u32, f64)| b.1.total_cmp(&a.1).then(a.0.cmp(&b.0));
         if weighted.len() > SHORTLIST {
             let (first, nth, _) = weighted.select_nth_unstable_by(SHORTLIST, falling);

@@ -10,7 +10,6 @@
 
 mod config;
 mod dense;
-mod exponential;
 mod network;
 mod search;
 mod tokenizer;
@@ -24,7 +23,7 @@ use self::config::Published;
 use self::network::{Network, SHARED};
 use self::search::{Rules, Search};
 use self::tokenizer::Tokenizer;
-use super::{Cancel, Control, EngineError, Hardware, Translator};
+use super::{Cancel, Control, EngineError, Hardware, Translator, gpu};
 use crate::text::window::windows;
 
 /// What the model is called in errors.
@@ -51,7 +50,7 @@ impl Marian {
         let Published { model, rules } = Published::read(dir)?;
         let tokenizer = Tokenizer::read(dir, model.vocab_size)?;
         let device = match hardware.gpu {
-            Some(ordinal) => Device::new_cuda(ordinal).map_err(broken)?,
+            Some(ordinal) => gpu::device(ordinal).map_err(broken)?,
             None => Device::Cpu,
         };
         let network = Network::new(&model, &weights(dir, &device)?).map_err(broken)?;

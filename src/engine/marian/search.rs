@@ -4,7 +4,7 @@
 //! token. Both searches are those of the library transformers (5.x, `_beam_search`), which
 //! Opus-MT models are published for, with its rules for what ends a search.
 
-use super::exponential::log_sum_exp;
+use crate::engine::exponential::log_sum_exp;
 
 /// What a search may and must choose, from the model's configuration.
 #[derive(Debug, Clone, PartialEq)]
@@ -216,7 +216,7 @@ impl<'a> Search<'a> {
 
 /// Turns scores into the logarithms of probabilities.
 fn normalize(scores: &mut [f32]) {
-    let total = log_sum_exp(scores);
+    let total = log_sum_exp(scores, 1.0);
     for score in scores {
         *score -= total;
     }

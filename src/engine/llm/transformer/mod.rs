@@ -8,6 +8,8 @@
 //! value), Qwen3 (arXiv:2505.09388: norms on query and key); tensor names as in the GGUF
 //! specification of ggml.
 
+#[cfg(feature = "cuda")]
+mod gpu;
 mod step;
 
 use std::collections::HashMap;
@@ -33,6 +35,9 @@ pub(super) struct Transformer {
     output: Matrix,
     rotation: Rotation,
     device: Device,
+    /// What takes one token through on a GPU, if it fits the weights.
+    #[cfg(feature = "cuda")]
+    gpu: Option<gpu::Gpu>,
 }
 
 /// Numbers for tensors, and for plain ones.
@@ -125,33 +130,37 @@ struct Cache {
 }
 
 impl Cache {
+    /// Makes room for `added` tokens behind those that are there; gives all keys and all values.
+    fn reserve(
+        &mut self,
+        added: usize,
+        heads: usize,
+        width: usize,
+        device: &Device,
+    ) -> Result<[Tensor; 2]> {
+        let wanted = self.tokens + added;
+        if let Some(both) = &self.both
+            && both[0].dim(2)? >= wanted
+        {
+            return Ok(both.clone());
+        }
+        let shape = (1, heads, wanted.next_multiple_of(CACHE_STEP), width);
+        let larger = || Tensor::zeros(shape, DType::F32, device);
+        let larger = [larger()?, larger()?];
+        for (to, from) in larger.iter().zip(self.both.iter().flatten()) {
+            to.slice_set(&from.narrow(2, 0, self.tokens)?.contiguous()?, 2, 0)?;
+        }
+        Ok(self.both.insert(larger).clone())
+    }
+
     /// Writes `new` keys and values behind those that are there; gives all of them.
     fn append(&mut self, new: [&Tensor; 2]) -> Result<[Tensor; 2]> {
-        let added = new[0].dim(2)?;
-        let wanted = self.tokens + added;
-        let room = match &self.both {
-            Some([keys, _]) => keys.dim(2)?,
-            None => 0,
-        };
-        if wanted > room {
-            let room = wanted.next_multiple_of(CACHE_STEP);
-            let [keys, values] = new.map(|tensor| -> Result<Tensor> {
-                let (batch, heads, _, width) = tensor.dims4()?;
-                Tensor::zeros((batch, heads, room, width), tensor.dtype(), tensor.device())
-            });
-            let larger = [keys?, values?];
-            if let Some(before) = &self.both {
-                for (to, from) in larger.iter().zip(before) {
-                    to.slice_set(&from.narrow(2, 0, self.tokens)?.contiguous()?, 2, 0)?;
-                }
-            }
-            self.both = Some(larger);
-        }
-        let Some([keys, values]) = &self.both else { bail!("there is no room for keys") };
+        let (_, heads, added, width) = new[0].dims4()?;
+        let [keys, values] = self.reserve(added, heads, width, new[0].device())?;
         keys.slice_set(&new[0].contiguous()?, 2, self.tokens)?;
         values.slice_set(&new[1].contiguous()?, 2, self.tokens)?;
-        self.tokens = wanted;
-        Ok([keys.narrow(2, 0, wanted)?, values.narrow(2, 0, wanted)?])
+        self.tokens += added;
+        Ok([keys.narrow(2, 0, self.tokens)?, values.narrow(2, 0, self.tokens)?])
     }
 
     /// A copy of the keys and values of the first `tokens` tokens.
@@ -284,12 +293,29 @@ impl Transformer {
             });
         }
         let embedding = tensor("token_embd")?;
+        if embedding.shape().dims2()?.1 != width {
+            bail!("its embeddings are not of width {width}")
+        }
         // Where there is none, it is the table of embeddings read the other way.
         let tied = !content.tensor_infos.contains_key("output.weight");
         let output = matrix(if tied { "token_embd" } else { "output" })?;
         let rotation = Rotation::new(head_width, base, positions, architecture == "llama", device)?;
         let norm = norm(tensor("output_norm")?)?;
-        Ok(Self { embedding, layers, norm, output, rotation, device: device.clone() })
+        #[cfg(feature = "cuda")]
+        let gpu = match device {
+            Device::Cuda(device) => gpu::Gpu::new(device, width, &layers, &norm, &output)?,
+            _ => None,
+        };
+        Ok(Self {
+            embedding,
+            layers,
+            norm,
+            output,
+            rotation,
+            device: device.clone(),
+            #[cfg(feature = "cuda")]
+            gpu,
+        })
     }
 
     /// Reads `tokens`, which stand at `position` and after; gives one logit for each token of the
@@ -299,6 +325,12 @@ impl Transformer {
             && self.device.is_cpu()
         {
             return self.step(token, position);
+        }
+        #[cfg(feature = "cuda")]
+        if let [token] = *tokens
+            && let Some(logits) = self.step_on_gpu(token, position)?
+        {
+            return Ok(logits);
         }
         let ids = Tensor::new(tokens, &self.device)?.unsqueeze(0)?;
         let mask = match tokens.len() {

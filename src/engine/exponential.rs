@@ -1,5 +1,7 @@
-//! The logarithm of a sum of exponentials, for a vocabulary of sixty thousand and every hypothesis
-//! at every token: with the C library's exponential, one after the other, as long as the network.
+//! The logarithm of a sum of exponentials, over a whole vocabulary at every token: with the C
+//! library's exponential, one after the other, it takes as long as Marian's network.
+//!
+//! Called by `marian` and `llm`, which choose tokens.
 
 // Functions are compiled into others that may use the instructions of newer processors.
 #![allow(clippy::inline_always)]
@@ -9,36 +11,37 @@ use std::f32::consts::LOG2_E;
 /// Numbers that are computed with at once.
 const LANES: usize = 16;
 
-/// The logarithm of the sum of e to the power of each number; minus infinity where all are that.
-pub(super) fn log_sum_exp(numbers: &[f32]) -> f32 {
+/// The logarithm of the sum of e to the power of `factor` times each number; minus infinity where
+/// all are that. `factor` is above 0.
+pub(super) fn log_sum_exp(numbers: &[f32], factor: f32) -> f32 {
     #[cfg(target_arch = "x86_64")]
     {
         if is_x86_feature_detected!("avx512f") && is_x86_feature_detected!("fma") {
             // SAFETY: the processor has it.
-            return unsafe { log_sum_exp_avx512(numbers) };
+            return unsafe { log_sum_exp_avx512(numbers, factor) };
         }
         if is_x86_feature_detected!("avx2") && is_x86_feature_detected!("fma") {
             // SAFETY: as above.
-            return unsafe { log_sum_exp_avx2(numbers) };
+            return unsafe { log_sum_exp_avx2(numbers, factor) };
         }
     }
-    of(numbers)
+    of(numbers, factor)
 }
 
 #[cfg(target_arch = "x86_64")]
 #[target_feature(enable = "avx512f,fma")]
-fn log_sum_exp_avx512(numbers: &[f32]) -> f32 {
-    of(numbers)
+fn log_sum_exp_avx512(numbers: &[f32], factor: f32) -> f32 {
+    of(numbers, factor)
 }
 
 #[cfg(target_arch = "x86_64")]
 #[target_feature(enable = "avx2,fma")]
-fn log_sum_exp_avx2(numbers: &[f32]) -> f32 {
-    of(numbers)
+fn log_sum_exp_avx2(numbers: &[f32], factor: f32) -> f32 {
+    of(numbers, factor)
 }
 
 #[inline(always)]
-fn of(numbers: &[f32]) -> f32 {
+fn of(numbers: &[f32], factor: f32) -> f32 {
     let (chunks, rest) = numbers.as_chunks::<LANES>();
     let mut highest = [f32::NEG_INFINITY; LANES];
     for chunk in chunks {
@@ -53,11 +56,11 @@ fn of(numbers: &[f32]) -> f32 {
     let mut sums = [0.0_f32; LANES];
     for chunk in chunks {
         for (sum, &number) in sums.iter_mut().zip(chunk) {
-            *sum += exp(number - highest);
+            *sum += exp((number - highest) * factor);
         }
     }
-    let sum: f32 = sums.iter().sum::<f32>() + rest.iter().map(|it| exp(it - highest)).sum::<f32>();
-    highest + sum.ln()
+    let rest = rest.iter().map(|it| exp((it - highest) * factor));
+    (highest * factor) + (sums.iter().sum::<f32>() + rest.sum::<f32>()).ln()
 }
 
 /// e to the power of `number`, which is not above 0; within 3e-7 of it, and 0 below 1e-38.
@@ -103,11 +106,13 @@ mod tests {
     fn the_logarithm_of_a_sum_is_that_of_the_definition() {
         for count in [1, 15, 16, 1000] {
             let numbers: Vec<f32> = (0..count).map(|at| (at * 7919 % 997) as f32 / 40.0).collect();
-            let exact = numbers.iter().map(|&it| f64::from(it).exp()).sum::<f64>().ln();
-            assert!((f64::from(log_sum_exp(&numbers)) - exact).abs() < 1e-5);
+            for factor in [1.0, 1.5] {
+                let exact = numbers.iter().map(|&it| f64::from(it * factor).exp()).sum::<f64>();
+                assert!((f64::from(log_sum_exp(&numbers, factor)) - exact.ln()).abs() < 1e-5);
+            }
         }
-        assert!(log_sum_exp(&[f32::NEG_INFINITY; 20]) < f32::MIN);
-        assert!(log_sum_exp(&[f32::NEG_INFINITY, 0.0]).abs() < f32::MIN_POSITIVE);
-        assert!(log_sum_exp(&[f32::NAN, 0.0]).is_nan());
+        assert!(log_sum_exp(&[f32::NEG_INFINITY; 20], 1.0) < f32::MIN);
+        assert!(log_sum_exp(&[f32::NEG_INFINITY, 0.0], 1.0).abs() < f32::MIN_POSITIVE);
+        assert!(log_sum_exp(&[f32::NAN, 0.0], 1.0).is_nan());
     }
 }
