@@ -68,6 +68,9 @@ impl Fetcher {
             meter: Meter::new(&self.progress, &label, spec.download_bytes()),
         });
         let result = self.any_source(model, &journey).await;
+        if result.is_err() {
+            journey.remove_empty();
+        }
         journey.meter.ended(result.is_ok());
         result
     }

@@ -36,6 +36,15 @@ impl Journey {
         self.beside(if self.spec.packed.is_some() { "packed.part" } else { "part" })
     }
 
+    /// Removes what is left where no byte has arrived; there is nothing in it to go on from.
+    pub(super) fn remove_empty(&self) {
+        let arriving = self.arriving();
+        if arriving.metadata().is_ok_and(|it| it.is_file() && it.len() == 0) {
+            // One that cannot be removed does no harm.
+            let _ = std::fs::remove_file(arriving);
+        }
+    }
+
     /// Length of what arrives.
     pub(super) fn expected_bytes(&self) -> u64 {
         self.spec.download_bytes().unwrap_or_default()
