@@ -223,6 +223,7 @@ fn the_default_model_writes_what_llama_cpp_writes_and_serves_every_task() {
         repeat_penalty: 1.1,
         seed: 42,
         stop: template.stop.iter().map(|&stop| stop.to_owned()).collect(),
+        follows: false,
     };
     let made = ask(&mut llm, &messages, &options);
     println!("{made:?}");
@@ -290,6 +291,25 @@ fn equal_seeds_give_equal_text_and_an_earlier_answer_leaves_no_trace() {
     let other = ask(&mut llm, &hello(), &options(2)).text;
     assert_ne!(first, other);
     assert_eq!(ask(&mut llm, &hello(), &options(1)).text, first);
+}
+
+#[test]
+fn a_conversation_that_goes_on_is_read_from_where_it_goes_on() {
+    let mut llm = small();
+    let options = GenerateOptions { max_tokens: 40, ..GenerateOptions::default() };
+    let first = ask(&mut llm, &hello(), &options);
+    let [task, question] = hello();
+    let next = ChatMessage::user("Why is it salty?");
+    let longer = [task, question, ChatMessage::assistant(first.text.as_str()), next];
+    let options = GenerateOptions { max_tokens: 8, ..options };
+    let going_on = ask(&mut llm, &longer, &GenerateOptions { follows: true, ..options.clone() });
+    // All but the last token of the answer was read while it was made.
+    let known = first.prompt_tokens + first.tokens - 1;
+    assert_eq!(going_on.read_tokens, going_on.prompt_tokens - known);
+    // None of it was read in whole pieces: who does not go on gets none of it.
+    let afresh = ask(&mut llm, &longer, &options);
+    assert_eq!(afresh.read_tokens, afresh.prompt_tokens);
+    assert_eq!(going_on.text, afresh.text);
 }
 
 #[test]

@@ -80,6 +80,10 @@ pub struct GenerateOptions {
     pub seed: u64,
     /// Text ends before the first of these.
     pub stop: Vec<String>,
+    /// The conversation goes on from the answer before: what the model still knows of both is not
+    /// read again. Numbers then differ in their last digits from those of a prompt that is read
+    /// from its beginning, and a word may.
+    pub follows: bool,
 }
 
 impl Default for GenerateOptions {
@@ -92,6 +96,7 @@ impl Default for GenerateOptions {
             repeat_penalty: 1.0,
             seed: 0,
             stop: Vec::new(),
+            follows: false,
         }
     }
 }
@@ -112,6 +117,8 @@ pub struct Generation {
     pub text: String,
     /// Tokens of the prompt, chat template included.
     pub prompt_tokens: usize,
+    /// Those of them that were read; the model knew the others from before.
+    pub read_tokens: usize,
     /// Tokens made, the end of turn included.
     pub tokens: usize,
     /// Reading the prompt.

@@ -55,6 +55,7 @@ impl Stage for GenerateText {
             repeat_penalty: ctx.options.repeat_penalty,
             seed: ctx.options.seed,
             stop: template.stop.iter().map(ToString::to_string).collect(),
+            follows: false,
         };
         let mut engine = turn(&text_model.engine, ctx.control.cancel)?;
         let generation = engine.answer(&messages, &options, &ctx.control, &mut |_| {})?;

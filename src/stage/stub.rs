@@ -78,6 +78,7 @@ impl Direct for StubDirect {
         }
         Ok(Generation {
             prompt_tokens: messages.iter().map(|message| words(&message.content)).sum(),
+            read_tokens: 0,
             tokens: words(&made),
             text: made,
             prompt_ms: 0,

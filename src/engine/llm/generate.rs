@@ -5,7 +5,7 @@
 use std::time::Instant;
 
 use super::Llm;
-use super::prefix::{PIECE, in_common};
+use super::prefix::{PIECE, in_common, told_before};
 use super::sampler::Sampler;
 use super::stream::TextStream;
 use crate::engine::{
@@ -66,7 +66,7 @@ impl Llm {
         };
 
         let started = Instant::now();
-        let mut logits = self.prefill(prompt, control)?;
+        let (mut logits, read_tokens) = self.prefill(prompt, options.follows, control)?;
         let prompt_ms = started.elapsed().as_millis() as u64;
 
         let started = Instant::now();
@@ -89,13 +89,14 @@ impl Llm {
                 break;
             }
             if tokens < options.max_tokens {
-                logits = self.model.forward(&[token], prompt.len() + tokens - 1)?;
+                logits = self.read(&[token])?;
             }
         }
         show(stream.finish());
         Ok(Generation {
             text: stream.into_text(),
             prompt_tokens: prompt.len(),
+            read_tokens,
             tokens,
             prompt_ms,
             decode_ms: started.elapsed().as_millis() as u64,
@@ -116,45 +117,67 @@ impl Llm {
         control: &Control<'_>,
     ) -> Result<Vec<Vec<f32>>, EngineError> {
         self.check_length(prompt.len(), continuation.len())?;
-        let mut logits = vec![self.prefill(prompt, control)?];
-        for (at, &token) in continuation.iter().enumerate().take(continuation.len().max(1) - 1) {
+        let mut logits = vec![self.prefill(prompt, false, control)?.0];
+        for &token in continuation.iter().take(continuation.len().max(1) - 1) {
             control.cancel.check()?;
-            logits.push(self.model.forward(&[token], prompt.len() + at)?);
+            logits.push(self.read(&[token])?);
         }
         Ok(logits)
     }
 
-    /// Forgets the text before and reads `prompt`; returns the logits of what comes next.
+    /// Forgets the text before and reads `prompt`; returns the logits of what comes next, and how
+    /// many tokens were read.
     ///
     /// A beginning that it has in common with the prompt before, or with one before that, is not
-    /// read again. It was read in the same pieces: the result is the same to the last bit.
-    fn prefill(&mut self, prompt: &[u32], control: &Control<'_>) -> Result<Vec<f32>, EngineError> {
-        let mut same = in_common(&self.read, prompt);
-        if same < self.read.len()
-            && let Err(error) = self.shelf.put(&self.read, |tokens| self.model.save(tokens))
+    /// read again. It was read in the same pieces: the result is the same to the last bit. If the
+    /// prompt `follows`, neither is what it has in common with the answer before.
+    fn prefill(
+        &mut self,
+        prompt: &[u32],
+        follows: bool,
+        control: &Control<'_>,
+    ) -> Result<(Vec<f32>, usize), EngineError> {
+        let mut same = in_common(&self.known[..self.exact], prompt);
+        if same < self.exact
+            && let Err(error) =
+                self.shelf.put(&self.known[..self.exact], |tokens| self.model.save(tokens))
         {
             // It will be read again; that is all.
             tracing::debug!(%error, "the beginning of a prompt was not kept");
         }
-        // What fails on the way leaves nothing that is taken for read.
-        self.read.clear();
-        if let Some((longer, state)) = self.shelf.find(prompt, same) {
+        let told = if follows { told_before(&self.known, prompt) } else { 0 };
+        // What fails on the way leaves nothing that is taken for known.
+        let exact = std::mem::take(&mut self.exact);
+        self.known.clear();
+        if let Some((longer, state)) = self.shelf.find(prompt, same.max(told)) {
             self.model.restore(state, longer)?;
             same = longer;
+            self.exact = longer;
+        } else if told > same {
+            self.model.forget_from(told);
+            same = told;
+            self.exact = exact.min(told / PIECE * PIECE);
         } else {
             self.model.forget_from(same);
+            self.exact = same;
         }
-        self.read.extend(&prompt[..same]);
-        let mut position = same;
+        self.known.extend(&prompt[..same]);
         let mut logits = Vec::new();
         for piece in prompt[same..].chunks(PIECE) {
             control.cancel.check()?;
-            logits = self.model.forward(piece, position)?;
-            position += piece.len();
-            if piece.len() == PIECE {
-                self.read.extend(piece);
+            let exact = self.exact == self.known.len() && piece.len() == PIECE;
+            logits = self.read(piece)?;
+            if exact {
+                self.exact += PIECE;
             }
         }
+        Ok((logits, prompt.len() - same))
+    }
+
+    /// Reads tokens behind those that are known.
+    fn read(&mut self, tokens: &[u32]) -> Result<Vec<f32>, EngineError> {
+        let logits = self.model.forward(tokens, self.known.len())?;
+        self.known.extend(tokens);
         Ok(logits)
     }
 

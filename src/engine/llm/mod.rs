@@ -41,8 +41,10 @@ pub struct Llm {
     model: Model,
     tokenizer: Tokenizer,
     chat: ChatTemplate,
-    /// Tokens of the last prompt that were read in whole pieces; the model still knows them.
-    read: Vec<u32>,
+    /// All tokens that the model knows: of the last prompt and its answer.
+    known: Vec<u32>,
+    /// So many of them were read in whole pieces, after nothing that was not.
+    exact: usize,
     shelf: Shelf<State>,
 }
 
@@ -81,7 +83,8 @@ impl Llm {
             name("tokenizer.ggml.eos_token_id"),
         )?;
         let model = Model::load(gguf, &device)?;
-        let mut llm = Self { model, tokenizer, chat, read: Vec::new(), shelf: Shelf::new() };
+        let (known, shelf) = (Vec::new(), Shelf::new());
+        let mut llm = Self { model, tokenizer, chat, known, exact: 0, shelf };
         llm.warm_up()?;
         Ok(llm)
     }

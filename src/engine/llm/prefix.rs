@@ -16,8 +16,13 @@ const LONGEST: usize = 8 * PIECE;
 /// How many tokens both begin with, in whole pieces, `other` having at least one more: the last
 /// is always read, for what comes after it.
 pub(super) fn in_common(known: &[u32], other: &[u32]) -> usize {
+    told_before(known, other) / PIECE * PIECE
+}
+
+/// How many tokens both begin with, `other` having at least one more.
+pub(super) fn told_before(known: &[u32], other: &[u32]) -> usize {
     let same = known.iter().zip(other).take_while(|(a, b)| a == b).count();
-    same.min(other.len().saturating_sub(1)) / PIECE * PIECE
+    same.min(other.len().saturating_sub(1))
 }
 
 /// Beginnings with what the model made of them, `S`; those used last stand first.

@@ -21,6 +21,12 @@ const LIKELY_RATIO_OF_LONG: std::ops::RangeInclusive<f64> = 0.7..=1.8;
 /// Sentences that are long, in characters.
 const LONG: usize = 60;
 
+/// A conversation begins anew, with the last sentence, when it has had so many, or when their
+/// English has so many characters. Each is read once; but the more there are, the longer the model
+/// looks back at each word.
+const MOST_BEFORE: usize = 6;
+const MOST_BEFORE_CHARS: usize = 1000;
+
 /// What an untranslated sentence begins with.
 const UNTRANSLATED: &str = "[en]";
 
@@ -59,13 +65,13 @@ impl LlmTranslator {
         self.book.map_or_else(Vec::new, |book| book.calendar_of(sentence))
     }
 
-    /// The sentence as the next turn of a conversation, after examples and the sentence before it.
-    /// The model keeps what it has read of the examples from one sentence to the next.
-    fn in_context(&self, previous: Option<(&str, &str)>, sentence: &str) -> Vec<ChatMessage> {
+    /// The sentence as the next turn of a conversation, after examples and sentences before it.
+    /// The model keeps what it has read and said from one sentence to the next.
+    fn in_context(&self, before: &[(String, String)], sentence: &str) -> Vec<ChatMessage> {
         let mut messages = vec![self.task(sentence)];
         let examples = self.book.map_or(&[][..], |book| book.examples);
-        let turns = examples.iter().copied().chain(previous);
-        for (english, translation) in turns {
+        let before = before.iter().map(|(english, translation)| (&**english, &**translation));
+        for (english, translation) in examples.iter().copied().chain(before) {
             messages.push(ChatMessage::user(english));
             messages.push(ChatMessage::assistant(translation));
         }
@@ -86,12 +92,14 @@ impl LlmTranslator {
     fn ask(
         &self,
         messages: &[ChatMessage],
+        follows: bool,
         sentence: &str,
         cancel: &Cancel,
     ) -> Result<String, EngineError> {
         let mut llm = turn(&self.llm, cancel)?;
         let length = llm.count_tokens(sentence)?;
-        let options = GenerateOptions { max_tokens: 3 * length + 32, ..GenerateOptions::default() };
+        let max_tokens = 3 * length + 32;
+        let options = GenerateOptions { max_tokens, follows, ..GenerateOptions::default() };
         // The caller counts sentences; the tokens of one are not to be told.
         let quiet = Control { cancel, progress: &|_| {} };
         let answer = llm.answer(messages, &options, &quiet, &mut |_| {})?;
@@ -100,25 +108,33 @@ impl LlmTranslator {
         Ok(tidy(&answer.text, sentence))
     }
 
+    /// The translation of the next sentence in `conversation`.
     fn sentence(
         &self,
-        previous: Option<(&str, &str)>,
+        conversation: &mut Conversation,
         sentence: &str,
         cancel: &Cancel,
     ) -> Result<String, EngineError> {
-        let first = self.ask(&self.in_context(previous, sentence), sentence, cancel)?;
+        // Its words are in the task, with which a conversation begins.
+        let has_date = !self.calendar_of(sentence).is_empty();
+        conversation.goes_on &= !has_date;
+        conversation.prepare();
+        let messages = self.in_context(&conversation.turns, sentence);
+        let first = self.ask(&messages, conversation.goes_on, sentence, cancel)?;
         let doubts = self.doubts(sentence, &first);
-        if doubts == 0 {
-            return Ok(first);
-        }
-        let second = self.ask(&self.alone(sentence), sentence, cancel)?;
-        let better = if self.doubts(sentence, &second) < doubts { second } else { first };
-        // Said as it is, and marked as such, no sentence is lost without a trace.
-        Ok(if is_translated(sentence, &better) {
-            better
+        conversation.goes_on = doubts == 0 && !has_date;
+        let translation = if doubts == 0 {
+            first
         } else {
-            format!("{UNTRANSLATED} {sentence}")
-        })
+            let second = self.ask(&self.alone(sentence), false, sentence, cancel)?;
+            if self.doubts(sentence, &second) < doubts { second } else { first }
+        };
+        // Said as it is, and marked as such, no sentence is lost without a trace.
+        if !is_translated(sentence, &translation) {
+            return Ok(format!("{UNTRANSLATED} {sentence}"));
+        }
+        conversation.turns.push((sentence.to_owned(), translation.clone()));
+        Ok(translation)
     }
 
     /// How many signs of a poor translation there are; 0 is a good one.
@@ -142,20 +158,40 @@ impl Translator for LlmTranslator {
         control: &Control<'_>,
     ) -> Result<Vec<String>, EngineError> {
         let mut translations: Vec<String> = Vec::with_capacity(sentences.len());
+        let mut conversation = Conversation::default();
         for (at, sentence) in sentences.iter().enumerate() {
             control.cancel.check()?;
-            let previous = at
-                .checked_sub(1)
-                .map(|before| (sentences[before].as_str(), translations[before].as_str()));
             let translation = if sentence.trim().is_empty() {
                 String::new()
             } else {
-                self.sentence(previous, sentence, control.cancel)?
+                self.sentence(&mut conversation, sentence, control.cancel)?
             };
             translations.push(translation);
             control.report(at + 1, sentences.len());
         }
         Ok(translations)
+    }
+}
+
+/// What was translated before, as the model is told it.
+#[derive(Default)]
+struct Conversation {
+    /// English beside translations.
+    turns: Vec<(String, String)>,
+    /// Whether the model was asked for the last of them in this conversation, so that it knows
+    /// all up to there.
+    goes_on: bool,
+}
+
+impl Conversation {
+    /// Forgets all but the last turn if the model does not know the others any more, or if there
+    /// are enough.
+    fn prepare(&mut self) {
+        let length: usize = self.turns.iter().map(|(english, _)| english.chars().count()).sum();
+        self.goes_on &= self.turns.len() < MOST_BEFORE && length < MOST_BEFORE_CHARS;
+        if !self.goes_on {
+            self.turns.drain(..self.turns.len().saturating_sub(1));
+        }
     }
 }
 

@@ -154,6 +154,7 @@ impl TextModel for RemoteTextModel {
         Ok(Generation {
             text: taken.text,
             prompt_tokens: usage.prompt_tokens,
+            read_tokens: usage.prompt_tokens,
             tokens: usage.completion_tokens.max(taken.pieces),
             prompt_ms: 0,
             decode_ms: started.elapsed().as_millis() as u64,

@@ -367,6 +367,7 @@ fn options(state: &AppState, request: &ChatRequest) -> Result<GenerateOptions, W
         // each time.
         seed: request.seed.map_or_else(rand::random, |seed| seed.cast_unsigned() & MAX_SEED),
         stop,
+        follows: false,
     };
     let lengths = [request.max_tokens, request.max_completion_tokens];
     if lengths.into_iter().flatten().any(|length| !(1..=MAX_TOKENS).contains(&length)) {
