@@ -55,30 +55,24 @@ fn sentences_become_the_symbols_of_the_reference() {
     assert!(wrong.is_empty(), "{} of {compared}:\n{}", wrong.len(), wrong.join("\n"));
 }
 
-/// The recordings were made with AVX-512 and VNNI. On other processors ONNX Runtime adds in
-/// another order, and the network makes of the last digits a vowel that is a moment longer: on one
-/// with AVX2 alone 0.87 and 0.996 were measured.
-fn least_alike() -> f64 {
-    #[cfg(target_arch = "x86_64")]
-    if is_x86_feature_detected!("avx512vnni") {
-        return 0.99;
-    }
-    0.8
-}
-
 #[test]
 fn the_voices_sound_as_in_the_reference() {
     for Spoken { voice, language, text } in golden().spoken {
-        let path =
-            Path::new(env!("CARGO_MANIFEST_DIR")).join(format!("tests/golden/kokoro_{voice}.wav"));
-        let reference = audio::read_wav(&path).expect("a recording");
         let said = support::voices::kokoro(&voice, &language)
             .say(&text, 1.0, &Cancel::default())
             .expect("speech");
         let said = audio::Audio { sample_rate: 24_000, samples: said };
         assert!(said.samples.len() > 20_000);
-        let alike = support::sound::correlation(&said.samples, &reference.samples, 14_000);
+        // The other program does not sound alike on all processors: where it differs with AVX2
+        // alone, that was recorded, too.
+        let recorded = [format!("kokoro_{voice}.wav"), format!("kokoro_{voice}_avx2.wav")];
+        let alike = recorded.iter().filter_map(|name| {
+            let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/golden").join(name);
+            let reference = path.exists().then(|| audio::read_wav(&path).expect("a recording"))?;
+            Some(support::sound::correlation(&said.samples, &reference.samples, 14_000))
+        });
+        let alike = alike.fold(0.0, f64::max);
         println!("{voice}: {alike:.4}");
-        assert!(alike > least_alike(), "{voice}: {alike}");
+        assert!(alike > 0.99, "{voice}: {alike}");
     }
 }
