@@ -8,7 +8,7 @@ use serde::Serialize;
 
 use crate::audio::playback;
 use crate::cpu;
-use crate::engine::{onnx, phonemes};
+use crate::engine::{self, onnx, phonemes};
 use crate::error::{AppError, exit};
 use crate::models::{FileState, ModelStore, ModelsError, Resolved, human_bytes};
 use crate::settings::Settings;
@@ -126,7 +126,7 @@ fn processor() -> Check {
 
 fn gpu(settings: &Settings) -> Check {
     match (settings.hardware.gpu, cfg!(feature = "cuda")) {
-        (Some(ordinal), _) => match candle_core::Device::new_cuda(ordinal) {
+        (Some(ordinal), _) => match engine::gpu::device(ordinal) {
             Ok(_) => Check::ok("gpu", format!("cuda:{ordinal}")),
             Err(error) => Check::failed("gpu", error.to_string(), "set `gpu = off`"),
         },
