@@ -214,9 +214,6 @@ impl Matrix {
 /// The blocks of `matrices`, if `product` can multiply one token by all of them.
 #[cfg(target_arch = "x86_64")]
 fn weights_for_one<const N: usize>(matrices: [&Matrix; N]) -> Option<[Weights<'_>; N]> {
-    if !product::does_one() {
-        return None;
-    }
     let mut all = [Weights { kind: Kind::Q4K, bytes: &[], outputs: 0 }; N];
     for (weights, matrix) in all.iter_mut().zip(matrices) {
         let Way::Product { blocks, kind } = &matrix.way else { return None };

@@ -12,7 +12,7 @@ use candle_core::utils::barrier_pool;
 use super::unpack;
 use super::{
     BLOCK, Block, Kind, PARTS, Processor, Q4K_BYTES, Q5K_BYTES, Q6K_BYTES, QUADS, ROWS, Tokens,
-    Weights, prefetch,
+    Weights, half, prefetch,
 };
 use crate::engine::disjoint::Disjoint;
 
@@ -170,14 +170,6 @@ impl Panel {
             }
         }
     }
-}
-
-/// The 16-bit float at the beginning of `bytes`.
-#[target_feature(enable = "f16c")]
-#[inline]
-fn half(bytes: &[u8]) -> f32 {
-    let bits = u16::from_le_bytes([bytes[0], bytes[1]]);
-    _mm_cvtss_f32(_mm_cvtph_ps(_mm_cvtsi32_si128(i32::from(bits))))
 }
 
 /// The block at `at` of each of sixteen rows.
