@@ -53,7 +53,8 @@ pub enum Progress {
 pub struct Control<'a> {
     /// Checked between sentences, segments and tokens.
     pub cancel: &'a Cancel,
-    /// Called with every bit of progress, on the worker's thread: keep it quick.
+    /// Called with every bit of progress, one after the other, on a thread of the engine: keep it
+    /// quick.
     pub progress: &'a (dyn Fn(Progress) + Send + Sync),
 }
 

@@ -8,6 +8,7 @@
 //! narrow window.
 
 mod callbacks;
+mod lanes;
 mod parts;
 mod plausible;
 mod segments;
@@ -66,6 +67,8 @@ pub struct Whisper {
     context: WhisperContext,
     vocabulary: Vocabulary,
     threads: usize,
+    /// Parts of a long recording that are written down side by side.
+    lanes: usize,
 }
 
 impl Whisper {
@@ -93,7 +96,10 @@ impl Whisper {
             .map_err(|error| EngineError::load(what, error))?;
         context.create_state().map_err(|error| EngineError::load(what, error))?;
         let vocabulary = Vocabulary::of(&context);
-        Ok(Self { context, vocabulary, threads: hardware.threads.max(1) })
+        let threads = hardware.threads.max(1);
+        // A GPU does one after the other anyway.
+        let lanes = if hardware.gpu.is_some() { 1 } else { threads.min(lanes::LANES) };
+        Ok(Self { context, vocabulary, threads, lanes })
     }
 
     /// Whether the model knows more than English.
@@ -119,6 +125,17 @@ impl Whisper {
         language: Option<&str>,
         control: &Control<'_>,
     ) -> Result<Transcript, EngineError> {
+        self.transcribe_with(self.threads, audio, language, control)
+    }
+
+    /// As [`Whisper::transcribe`], with so many threads.
+    fn transcribe_with(
+        &self,
+        threads: usize,
+        audio: &Audio,
+        language: Option<&str>,
+        control: &Control<'_>,
+    ) -> Result<Transcript, EngineError> {
         if audio.sample_rate != SPEECH_RATE {
             let detail = format!("sound at {} Hz and not at {SPEECH_RATE} Hz", audio.sample_rate);
             return Err(EngineError::run("Transcribing", detail));
@@ -134,10 +151,10 @@ impl Whisper {
             Passes::One { .. } if language != Some("en") => Passes::One { context: FULL_CONTEXT },
             passes => passes,
         };
-        let mut transcript = self.run(audio, language, passes, control)?;
+        let mut transcript = self.run(threads, audio, language, passes, control)?;
         if passes != Passes::Many && !is_plausible(&transcript, &audio.samples) {
             tracing::debug!(?passes, "the transcript is implausible; using the full window");
-            transcript = self.run(audio, language, Passes::Many, control)?;
+            transcript = self.run(threads, audio, language, Passes::Many, control)?;
         }
         if transcript.segments.is_empty() {
             return Err(EngineError::NoSpeech);
@@ -165,6 +182,7 @@ impl Whisper {
     /// Has whisper.cpp go through the whole recording.
     fn run(
         &self,
+        threads: usize,
         audio: &Audio,
         language: Option<&str>,
         passes: Passes,
@@ -177,7 +195,7 @@ impl Whisper {
         } else {
             SamplingStrategy::Greedy { best_of: 5 }
         });
-        params.set_n_threads(self.threads as i32);
+        params.set_n_threads(threads as i32);
         params.set_language(language);
         if let Passes::One { context } = passes {
             params.set_audio_ctx(context as i32);

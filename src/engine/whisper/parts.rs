@@ -5,12 +5,8 @@
 //! wrong for the rest.
 
 use std::ops::Range;
-use std::sync::atomic::{AtomicU64, Ordering};
 
-use super::Whisper;
-use crate::audio::{Audio, SPEECH_RATE};
-use crate::engine::{Control, EngineError, Progress};
-use crate::text::Transcript;
+use crate::audio::SPEECH_RATE;
 
 const RATE: usize = SPEECH_RATE as usize;
 
@@ -31,7 +27,7 @@ const MOMENT: usize = RATE / 20;
 /// Cuts `samples` into parts in order of time, given the stretches in which somebody speaks.
 ///
 /// Long silence belongs to no part. Parts do not overlap.
-pub fn cut(samples: &[f32], speech: &[Range<usize>]) -> Vec<Range<usize>> {
+pub(super) fn cut(samples: &[f32], speech: &[Range<usize>]) -> Vec<Range<usize>> {
     if samples.len() <= WHOLE {
         let whole = (!speech.is_empty()).then_some(0..samples.len());
         return whole.into_iter().collect();
@@ -85,80 +81,9 @@ fn widen(parts: &mut [Range<usize>], len: usize) {
     }
 }
 
-impl Whisper {
-    /// Writes down what is said in the stretches `speech` of `audio`, which may be hours
-    /// long. Times and progress are those of the whole recording.
-    ///
-    /// # Errors
-    /// As [`Whisper::transcribe`]; [`EngineError::NoSpeech`] only when nothing is said in
-    /// any stretch.
-    pub fn transcribe_speech(
-        &self,
-        audio: &Audio,
-        speech: &[Range<usize>],
-        language: Option<&str>,
-        control: &Control<'_>,
-    ) -> Result<Transcript, EngineError> {
-        let total_ms = audio.duration_ms();
-        let mut whole = Transcript::default();
-        let mut language = language.map(str::to_owned);
-        for part in cut(&audio.samples, speech) {
-            control.cancel.check()?;
-            let offset_ms = (part.start * 1000 / RATE) as u64;
-            let end_ms = (part.end * 1000 / RATE) as u64;
-            // The model may go through a part a second time, but progress never goes back.
-            let furthest = AtomicU64::new(offset_ms);
-            let report = |news: Progress| {
-                if let Progress::Fraction { done, .. } = news {
-                    let done = (offset_ms + done).min(end_ms);
-                    let done = furthest.fetch_max(done, Ordering::Relaxed).max(done);
-                    control.report(done as usize, total_ms as usize);
-                }
-            };
-            let within = Control { cancel: control.cancel, progress: &report };
-            let samples = audio.samples[part.clone()].to_vec();
-            let sound = Audio { sample_rate: audio.sample_rate, samples };
-            match self.transcribe(&sound, language.as_deref(), &within) {
-                Ok(found) => {
-                    // What the first part was found to be in, the others are in too.
-                    language.get_or_insert_with(|| found.language.clone());
-                    // For whoever wants to read along.
-                    let gap = if whole.text.is_empty() { "" } else { " " };
-                    control.say(&format!("{gap}{}", found.text));
-                    append(&mut whole, found, offset_ms);
-                }
-                Err(EngineError::NoSpeech) => {}
-                Err(error) => return Err(error),
-            }
-            control.report(end_ms as usize, total_ms as usize);
-        }
-        if whole.segments.is_empty() {
-            return Err(EngineError::NoSpeech);
-        }
-        control.report(total_ms as usize, total_ms as usize);
-        Ok(whole)
-    }
-}
-
-/// Adds `part`, which begins at `offset_ms`, to the end of `whole`.
-fn append(whole: &mut Transcript, part: Transcript, offset_ms: u64) {
-    if whole.segments.is_empty() {
-        whole.language = part.language;
-    } else {
-        whole.text.push(' ');
-    }
-    whole.text.push_str(&part.text);
-    whole.segments.extend(part.segments.into_iter().map(|mut segment| {
-        segment.start_ms += offset_ms;
-        segment.end_ms += offset_ms;
-        segment
-    }));
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::text::Segment;
 
     /// Seconds as samples.
     fn s(seconds: f64) -> usize {
@@ -211,20 +136,5 @@ mod tests {
         assert_eq!(parts.last().map(|part| part.end), Some(samples.len()));
         assert!(parts.windows(2).all(|two| two[0].end == two[1].start), "{parts:?}");
         assert!(parts.iter().all(|part| part.len() <= WHOLE), "{parts:?}");
-    }
-
-    #[test]
-    fn times_are_those_of_the_whole_recording() {
-        let part = |text: &str| Transcript {
-            language: "en".to_owned(),
-            text: text.to_owned(),
-            segments: vec![Segment { start_ms: 100, end_ms: 900, text: text.to_owned() }],
-        };
-        let mut whole = Transcript::default();
-        append(&mut whole, part("One."), 0);
-        append(&mut whole, part("Two."), 60_000);
-        assert_eq!((whole.language.as_str(), whole.text.as_str()), ("en", "One. Two."));
-        let times: Vec<_> = whole.segments.iter().map(|it| (it.start_ms, it.end_ms)).collect();
-        assert_eq!(times, [(100, 900), (60_100, 60_900)]);
     }
 }
