@@ -38,16 +38,16 @@ impl Whisper {
             self.write_down(audio, at, language, threads, &written, control)
         };
 
+        let order = order(&parts, self.lanes);
         let mut language = language.map(str::to_owned);
         let mut first = 0;
-        while first < parts.len() {
+        while first < order.len() {
             // What the first part was found to be in, the others are in too.
             let is_known = language.is_some() || !self.is_multilingual();
-            // Where the parts do not come out even, the last would have a lane for itself.
-            if is_known && (parts.len() - first).is_multiple_of(self.lanes) {
+            if is_known && comes_out_even(&parts, &order[first..], self.lanes) {
                 break;
             }
-            if let Some(found) = one(first, language.as_deref(), self.threads)? {
+            if let Some(found) = one(order[first], language.as_deref(), self.threads)? {
                 language.get_or_insert(found);
             }
             first += 1;
@@ -58,10 +58,8 @@ impl Whisper {
         let lane = || {
             span.in_scope(|| {
                 while !stopped.load(Ordering::Relaxed) {
-                    let at = next.fetch_add(1, Ordering::Relaxed);
-                    if at >= parts.len() {
-                        break;
-                    }
+                    let next = next.fetch_add(1, Ordering::Relaxed);
+                    let Some(&at) = order.get(next) else { break };
                     let done = one(at, language.as_deref(), self.threads / self.lanes);
                     if let Err(error) = done {
                         stopped.store(true, Ordering::Relaxed);
@@ -114,6 +112,26 @@ impl Whisper {
         written.lock().finish(at, found);
         Ok(language)
     }
+}
+
+/// The parts in the order in which they are written down: that of time, but short ones last, which
+/// fill what time is left in a lane.
+fn order(parts: &[Range<usize>], lanes: usize) -> Vec<usize> {
+    let mut order: Vec<usize> = (0..parts.len()).collect();
+    if lanes > 1 {
+        order.sort_by_key(|&at| !is_long(&parts[at]));
+    }
+    order
+}
+
+/// Whether no long part, and no only one, would have a lane for itself at the end.
+fn comes_out_even(parts: &[Range<usize>], left: &[usize], lanes: usize) -> bool {
+    let long = left.iter().filter(|&&at| is_long(&parts[at])).count();
+    left.len() > 1 && long.is_multiple_of(lanes)
+}
+
+fn is_long(part: &Range<usize>) -> bool {
+    part.len() >= parts::LONGEST / 2
 }
 
 /// What has been written down, and how far each part is.
@@ -205,6 +223,20 @@ mod tests {
             text: text.to_owned(),
             segments: vec![Segment { start_ms: 100, end_ms: 900, text: text.to_owned() }],
         }
+    }
+
+    #[test]
+    fn short_parts_come_last_and_long_ones_two_at_a_time() {
+        let second = SPEECH_RATE as usize;
+        let parts =
+            [27, 5, 26, 25, 13].map(|seconds| seconds * second).map(|length| 0..length).to_vec();
+        assert_eq!(order(&parts, 1), [0, 1, 2, 3, 4]);
+        let order = order(&parts, 2);
+        assert_eq!(order, [0, 2, 3, 1, 4]);
+        assert!(!comes_out_even(&parts, &order, 2));
+        assert!(comes_out_even(&parts, &order[1..], 2));
+        assert!(comes_out_even(&parts, &order[3..], 2));
+        assert!(!comes_out_even(&parts, &order[4..], 2));
     }
 
     #[test]

@@ -13,7 +13,7 @@ const RATE: usize = SPEECH_RATE as usize;
 /// A recording up to this length fits into one window and stays whole.
 const WHOLE: usize = 30 * RATE;
 /// Longest part: the window, less what is added around the speech.
-const LONGEST: usize = 28 * RATE;
+pub(super) const LONGEST: usize = 28 * RATE;
 /// Speech without a pause is cut at its quietest moment between this and [`LONGEST`].
 const EARLIEST_CUT: usize = 18 * RATE;
 /// A longer pause ends a part: 1.5 s. Across one the model loses its sense of time, and at
