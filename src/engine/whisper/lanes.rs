@@ -169,8 +169,7 @@ impl<'a> Written<'a> {
         self.done_ms[part] = self.done_ms[part].max(done_ms.min(length_ms));
         let done: u64 = self.done_ms.iter().sum();
         let all: u64 = self.parts.iter().map(|part| milliseconds(part.len())).sum();
-        // Less at once than would be rounded up to all.
-        let done_ms = if done == all { self.total_ms } else { self.total_ms * done / all.max(1) };
+        let done_ms = self.total_ms * done / all.max(1);
         self.control.report(done_ms as usize, self.total_ms as usize);
     }
 
