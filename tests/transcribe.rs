@@ -2,16 +2,17 @@
 
 mod support;
 
-use std::sync::Mutex;
+use std::sync::{Arc, Mutex};
 use std::time::Instant;
 
 use mega_pipeline::audio::decode::{DecodeLimits, decode};
 use mega_pipeline::audio::{Audio, SPEECH_RATE};
-use mega_pipeline::engine::whisper::Whisper;
+use mega_pipeline::engine::whisper::{Encoder, Whisper, with_encoder};
 use mega_pipeline::engine::{Cancel, Control, EngineError, Progress};
 use mega_pipeline::text::word_errors::word_errors;
 use support::speech::librivox;
 use support::{hardware, model_file, undisturbed};
+use whisper_rs::{FullParams, SamplingStrategy, WhisperContext, WhisperContextParameters};
 
 /// Word error rate on the LibriVox clips.
 fn word_error_rate(model: &str, file: &str) -> f64 {
@@ -97,4 +98,56 @@ fn a_file_that_is_no_model_is_refused() {
     assert!(matches!(Whisper::load(&path, &hardware()), Err(EngineError::Load { .. })));
     let gone = dir.path().join("gone.bin");
     assert!(matches!(Whisper::load(&gone, &hardware()), Err(EngineError::Missing { .. })));
+}
+
+/// What whisper.cpp, with its own encoder or another, thinks of every token after it has heard
+/// `samples` through a window of so many positions and written the word "The".
+fn logits(
+    context: &WhisperContext,
+    encoder: Option<&Arc<Encoder>>,
+    window: i32,
+    samples: &[f32],
+) -> Vec<f32> {
+    let mut state = with_encoder(encoder, 2, || context.create_state()).expect("memory for a run");
+    if let Some(encoder) = encoder {
+        assert_eq!(Arc::strong_count(encoder), 2, "whisper.cpp is built without the other encoder");
+    }
+    let mut params = FullParams::new(SamplingStrategy::Greedy { best_of: 1 });
+    params.set_audio_ctx(window);
+    params.set_max_tokens(1);
+    params.set_print_progress(false);
+    params.set_print_timestamps(false);
+    // The window of this run is that of the next.
+    state.full(params, samples).expect("a transcript");
+    state.encode(0, 2).expect("the sound is encoded");
+    let start = [context.token_sot(), context.token_not()];
+    let words = context.tokenize(" The", 4).expect("one token");
+    state.decode(&[&start[..], &words].concat(), 0, 2).expect("tokens are decoded");
+    state.get_logits().expect("logits").to_vec()
+}
+
+#[test]
+fn whisper_cpp_hears_the_same_with_the_encoder_of_our_own() {
+    let path = model_file("whisper-base.en", "ggml-base.en.bin");
+    let mut params = WhisperContextParameters::new();
+    // Flash attention adds up in 16 bits, and is a tenth off.
+    params.use_gpu(false).flash_attn(false);
+    let context = WhisperContext::new_with_params(&path, params).expect("the model loads");
+    let encoder = Encoder::read(&path).expect("the file is read").expect("16-bit floats");
+    let encoder = Arc::new(encoder);
+    for clip in librivox().iter().take(3) {
+        let audio = decode(&clip.path, &DecodeLimits::default()).expect("a clip is decoded");
+        // Without flash attention, whisper.cpp adds no keys to make up a multiple of 256.
+        for window in [1280, 768] {
+            let theirs = logits(&context, None, window, &audio.samples);
+            let ours = logits(&context, Some(&encoder), window, &audio.samples);
+            assert_eq!(theirs.len(), ours.len());
+            let differences = theirs.iter().zip(&ours).map(|(theirs, ours)| (theirs - ours).abs());
+            let largest = differences.fold(0.0, f32::max);
+            let highest = theirs.iter().copied().fold(f32::MIN, f32::max);
+            let lowest = theirs.iter().copied().fold(f32::MAX, f32::min);
+            println!("{window}: {largest} of {lowest} to {highest}");
+            assert!(largest < 0.002 * (highest - lowest), "{largest} of {lowest} to {highest}");
+        }
+    }
 }

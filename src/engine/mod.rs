@@ -23,6 +23,7 @@ pub mod remote;
 pub mod shared;
 mod spm;
 pub mod text_model;
+mod tile;
 pub mod transcriber;
 pub mod translator;
 pub mod vad;

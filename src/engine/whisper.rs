@@ -8,13 +8,16 @@
 //! narrow window.
 
 mod callbacks;
+mod encoder;
+mod external;
 mod lanes;
+mod log;
 mod parts;
 mod plausible;
 mod segments;
 
 use std::path::Path;
-use std::sync::Once;
+use std::sync::Arc;
 
 use whisper_rs::{
     FullParams, SamplingStrategy, WhisperContext, WhisperContextParameters, WhisperState,
@@ -24,6 +27,8 @@ use super::{Control, EngineError, Hardware};
 use crate::audio::{Audio, SPEECH_RATE};
 use crate::text::Transcript;
 use callbacks::Callbacks;
+pub use encoder::Encoder;
+pub use external::with_encoder;
 use plausible::is_plausible;
 use segments::Vocabulary;
 
@@ -65,6 +70,8 @@ enum Passes {
 /// A loaded Whisper model in whisper.cpp's own file format.
 pub struct Whisper {
     context: WhisperContext,
+    /// In place of whisper.cpp's.
+    encoder: Option<Arc<Encoder>>,
     vocabulary: Vocabulary,
     threads: usize,
     /// Parts of a long recording that are written down side by side.
@@ -78,10 +85,7 @@ impl Whisper {
     /// [`EngineError::Missing`] without the file, [`EngineError::Load`] when it is no
     /// Whisper model or memory does not suffice.
     pub fn load(model: &Path, hardware: &Hardware) -> Result<Self, EngineError> {
-        // whisper.cpp would write its log to standard error.
-        static LOG: Once = Once::new();
-        LOG.call_once(whisper_rs::install_logging_hooks);
-
+        log::take_over();
         let what = "The speech recognition model";
         if !model.is_file() {
             return Err(EngineError::Missing { what: what.to_owned(), path: model.to_owned() });
@@ -94,12 +98,18 @@ impl Whisper {
         params.flash_attn(true);
         let context = WhisperContext::new_with_params(model, params)
             .map_err(|error| EngineError::load(what, error))?;
-        context.create_state().map_err(|error| EngineError::load(what, error))?;
-        let vocabulary = Vocabulary::of(&context);
         let threads = hardware.threads.max(1);
+        let encoder = match hardware.gpu {
+            None => Encoder::read(model).map_err(|error| EngineError::load(what, error))?,
+            Some(_) => None,
+        };
+        let encoder = encoder.map(Arc::new);
+        with_encoder(encoder.as_ref(), threads, || context.create_state())
+            .map_err(|error| EngineError::load(what, error))?;
+        let vocabulary = Vocabulary::of(&context);
         // A GPU does one after the other anyway.
         let lanes = if hardware.gpu.is_some() { 1 } else { threads.min(lanes::LANES) };
-        Ok(Self { context, vocabulary, threads, lanes })
+        Ok(Self { context, encoder, vocabulary, threads, lanes })
     }
 
     /// Whether the model knows more than English.
@@ -220,7 +230,8 @@ impl Whisper {
         // multiple of 256 positions, and in an old state finds there what the last
         // recording left: the same recording would not always give the same text.
         let failed = |error| EngineError::run("Transcribing", error);
-        let mut state = self.context.create_state().map_err(failed)?;
+        let state = with_encoder(self.encoder.as_ref(), threads, || self.context.create_state());
+        let mut state = state.map_err(failed)?;
         let result = state.full(params, samples);
         control.cancel.check()?;
         result.map_err(failed)?;

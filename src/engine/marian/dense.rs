@@ -4,19 +4,12 @@
 //! once for all tokens. candle's product rearranges them anew for every token, on one thread, which
 //! took two thirds of a translation's time.
 
-// Intrinsics have names that nothing else has.
-#[cfg(target_arch = "x86_64")]
-#[allow(clippy::wildcard_imports)]
-use std::arch::x86_64::*;
-
 use candle_core::utils::barrier_pool;
 use candle_core::{Device, Layout, Result, Storage, Tensor, bail};
 use candle_nn::{Linear, Module};
 
 use crate::engine::disjoint::Disjoint;
-
-/// Outputs of a panel.
-const LANES: usize = 16;
+use crate::engine::tile::{LANES, MOST, Sums, add_products, interleave};
 
 /// A matrix (outputs, inputs), and what is added to its products.
 pub(super) enum Dense {
@@ -157,14 +150,7 @@ fn numbers<'a>(storage: &'a Storage, layout: &Layout) -> Result<&'a [f32]> {
     Ok(&all[layout.start_offset()..][..layout.shape().elem_count()])
 }
 
-/// Most tokens at once: with weights and a value their sums just fit into the registers.
-const MOST: usize = 12;
-
-/// Products of sixteen outputs with some tokens.
-type Sums = [[f32; LANES]; MOST];
-
-/// Some tokens: the first number of each, then the second of each, and so on. One after the other,
-/// they would lie at distances at which they drive each other from the cache.
+/// Some tokens, [interleaved](interleave).
 struct Tile {
     first: usize,
     count: usize,
@@ -180,11 +166,7 @@ impl Tile {
             let count = tokens.len() / inputs;
             let room = count.next_multiple_of(4);
             let mut numbers = vec![0.0; room * inputs];
-            for (place, token) in tokens.chunks_exact(inputs).enumerate() {
-                for (to, &from) in numbers.chunks_exact_mut(room).zip(token) {
-                    to[place] = from;
-                }
-            }
+            interleave(tokens.chunks_exact(inputs), room, &mut numbers);
             Self { first: at * MOST, count, room, numbers }
         };
         tokens.chunks(MOST * inputs).enumerate().map(tile).collect()
@@ -193,92 +175,8 @@ impl Tile {
     /// The products of a panel, added to `bias`.
     fn sums(&self, panel: &[[f32; LANES]], bias: &[f32; LANES]) -> Sums {
         let mut sums = [*bias; MOST];
-        #[cfg(target_arch = "x86_64")]
-        {
-            let fma = is_x86_feature_detected!("fma");
-            if fma && is_x86_feature_detected!("avx512f") {
-                // SAFETY (here and below): the processor has the instructions.
-                match self.room {
-                    4 => unsafe { self.avx512::<4>(panel, &mut sums) },
-                    8 => unsafe { self.avx512::<8>(panel, &mut sums) },
-                    _ => unsafe { self.avx512::<MOST>(panel, &mut sums) },
-                }
-                return sums;
-            }
-            if fma && is_x86_feature_detected!("avx2") {
-                match self.room {
-                    4 => unsafe { self.avx2::<4>(panel, &mut sums) },
-                    8 => unsafe { self.avx2::<8>(panel, &mut sums) },
-                    _ => unsafe { self.avx2::<MOST>(panel, &mut sums) },
-                }
-                return sums;
-            }
-        }
-        self.portable(panel, &mut sums);
+        add_products(panel, &self.numbers, self.room, &mut sums);
         sums
-    }
-
-    /// Adds the products of a panel.
-    fn portable(&self, panel: &[[f32; LANES]], sums: &mut Sums) {
-        for (weights, numbers) in panel.iter().zip(self.numbers.chunks_exact(self.room)) {
-            for (sums, number) in sums.iter_mut().zip(numbers) {
-                for (sum, weight) in sums.iter_mut().zip(weights) {
-                    *sum += weight * number;
-                }
-            }
-        }
-    }
-
-    /// As [`Tile::portable`], with room for `T` tokens.
-    #[cfg(target_arch = "x86_64")]
-    #[target_feature(enable = "avx512f")]
-    fn avx512<const T: usize>(&self, panel: &[[f32; LANES]], sums: &mut Sums) {
-        let mut lanes = [_mm512_setzero_ps(); T];
-        // SAFETY (here and below): rows of panels and sums have sixteen numbers.
-        for (lanes, sums) in lanes.iter_mut().zip(sums.iter()) {
-            *lanes = unsafe { _mm512_loadu_ps(sums.as_ptr()) };
-        }
-        for (weights, numbers) in panel.iter().zip(self.numbers.as_chunks::<T>().0) {
-            let weights = unsafe { _mm512_loadu_ps(weights.as_ptr()) };
-            for (lanes, &number) in lanes.iter_mut().zip(numbers) {
-                *lanes = _mm512_fmadd_ps(weights, _mm512_set1_ps(number), *lanes);
-            }
-        }
-        for (lanes, sums) in lanes.iter().zip(sums) {
-            unsafe { _mm512_storeu_ps(sums.as_mut_ptr(), *lanes) };
-        }
-    }
-
-    /// As [`Tile::avx512`], four tokens after the other four: there are half as many registers, of
-    /// half the size.
-    #[cfg(target_arch = "x86_64")]
-    #[target_feature(enable = "avx2,fma")]
-    fn avx2<const T: usize>(&self, panel: &[[f32; LANES]], sums: &mut Sums) {
-        for (four, sums) in sums.as_chunks_mut::<4>().0.iter_mut().enumerate().take(T / 4) {
-            let mut lanes = [[_mm256_setzero_ps(); 2]; 4];
-            // SAFETY (here and below): rows of panels and sums have sixteen numbers.
-            for (lanes, sums) in lanes.iter_mut().zip(sums.iter()) {
-                let sums = sums.as_ptr();
-                *lanes = unsafe { [_mm256_loadu_ps(sums), _mm256_loadu_ps(sums.add(8))] };
-            }
-            for (weights, numbers) in panel.iter().zip(self.numbers.as_chunks::<T>().0) {
-                let weights = weights.as_ptr();
-                let weights =
-                    unsafe { [_mm256_loadu_ps(weights), _mm256_loadu_ps(weights.add(8))] };
-                for (lanes, &number) in lanes.iter_mut().zip(&numbers.as_chunks::<4>().0[four]) {
-                    let number = _mm256_set1_ps(number);
-                    lanes[0] = _mm256_fmadd_ps(weights[0], number, lanes[0]);
-                    lanes[1] = _mm256_fmadd_ps(weights[1], number, lanes[1]);
-                }
-            }
-            for (lanes, sums) in lanes.iter().zip(sums) {
-                let sums = sums.as_mut_ptr();
-                unsafe {
-                    _mm256_storeu_ps(sums, lanes[0]);
-                    _mm256_storeu_ps(sums.add(8), lanes[1]);
-                }
-            }
-        }
     }
 }
 
@@ -317,39 +215,6 @@ mod tests {
         let rows: Vec<Vec<f32>> = rows.to_vec2().expect("two rows");
         assert_eq!(rows[0], weights[34 * inputs..]);
         assert_eq!(rows[1], weights[..inputs]);
-    }
-
-    #[test]
-    fn every_processor_has_the_same_products() {
-        let number = |at: usize| (at * 7919 % 997) as f32 / 498.0 - 1.0;
-        let inputs = 40;
-        let panel: Vec<[f32; LANES]> =
-            (0..inputs).map(|at| std::array::from_fn(|lane| number(at * LANES + lane))).collect();
-        let bias: [f32; LANES] = std::array::from_fn(|lane| lane as f32);
-        for count in [1, 4, 7, 12] {
-            let tokens: Vec<f32> = (0..count * inputs).map(|at| number(at + 3)).collect();
-            let tiles = Tile::all(&tokens, inputs);
-            let [tile] = tiles.as_slice() else { panic!("one tile") };
-            let mut exact = [bias; MOST];
-            tile.portable(&panel, &mut exact);
-            let check = |sums: &Sums| {
-                for (sum, exact) in sums.iter().flatten().zip(exact.iter().flatten()) {
-                    assert!((sum - exact).abs() < 1e-4, "{sum} and {exact}");
-                }
-            };
-            check(&tile.sums(&panel, &bias));
-            #[cfg(target_arch = "x86_64")]
-            if is_x86_feature_detected!("avx2") && is_x86_feature_detected!("fma") {
-                let mut sums = [bias; MOST];
-                // SAFETY: the processor has the instructions.
-                match tile.room {
-                    4 => unsafe { tile.avx2::<4>(&panel, &mut sums) },
-                    8 => unsafe { tile.avx2::<8>(&panel, &mut sums) },
-                    _ => unsafe { tile.avx2::<12>(&panel, &mut sums) },
-                }
-                check(&sums);
-            }
-        }
     }
 
     #[test]
