@@ -7,7 +7,7 @@ use std::time::Instant;
 
 use mega_pipeline::audio::decode::{DecodeLimits, decode};
 use mega_pipeline::audio::{Audio, SPEECH_RATE};
-use mega_pipeline::engine::whisper::{Encoder, Whisper, with_encoder};
+use mega_pipeline::engine::whisper::{Encoder, Whisper, create_state};
 use mega_pipeline::engine::{Cancel, Control, EngineError, Progress};
 use mega_pipeline::text::word_errors::word_errors;
 use support::speech::librivox;
@@ -108,7 +108,7 @@ fn logits(
     window: i32,
     samples: &[f32],
 ) -> Vec<f32> {
-    let mut state = with_encoder(encoder, 2, || context.create_state()).expect("memory for a run");
+    let mut state = create_state(context, encoder, 2).expect("memory for a run");
     if let Some(encoder) = encoder {
         assert_eq!(Arc::strong_count(encoder), 2, "whisper.cpp is built without the other encoder");
     }
@@ -150,4 +150,35 @@ fn whisper_cpp_hears_the_same_with_the_encoder_of_our_own() {
             assert!(largest < 0.002 * (highest - lowest), "{largest} of {lowest} to {highest}");
         }
     }
+}
+
+#[test]
+fn an_encoder_of_another_model_is_not_used() {
+    let path = model_file("whisper-tiny", "ggml-tiny.bin");
+    let mut params = WhisperContextParameters::new();
+    params.use_gpu(false);
+    let context = WhisperContext::new_with_params(&path, params).expect("the model loads");
+    let base = model_file("whisper-base.en", "ggml-base.en.bin");
+    let encoder = Encoder::read(&base).expect("the file is read").expect("16-bit floats");
+    let encoder = Arc::new(encoder);
+    let state = create_state(&context, Some(&encoder), 2).expect("memory for a run");
+    assert_eq!(Arc::strong_count(&encoder), 1);
+    drop(state);
+}
+
+#[test]
+fn only_whole_files_of_16_bit_floats_have_an_encoder() {
+    let mut file = std::fs::read(model_file("whisper-tiny", "ggml-tiny.bin")).expect("the weights");
+    let dir = tempfile::tempdir().expect("a folder");
+    let path = dir.path().join("model.bin");
+    let read = |bytes: &[u8]| {
+        std::fs::write(&path, bytes).expect("room on the disk");
+        Encoder::read(&path)
+    };
+    assert!(read(&file[..file.len() / 2]).is_err());
+    assert!(read(b"RIFF, and more of it").is_err());
+    assert!(matches!(read(&file), Ok(Some(_))));
+    // The last number of the head is the kind of its matrices.
+    file[44] = 8;
+    assert!(matches!(read(&file), Ok(None)));
 }

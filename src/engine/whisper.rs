@@ -3,7 +3,7 @@
 //! Called by `stage::transcribe_audio`. The model always looks at a window of 30
 //! seconds, which makes a short prompt as dear as a long one; [`Whisper`] narrows
 //! the window to the recording (`audio_ctx` of whisper.cpp) and widens it again
-//! when what came out cannot be right. On sentences of 3 to 7 s that makes base.en
+//! when what came out cannot be right. On sentences of 3 to 7 s that made base.en
 //! four times faster. Of English only: other languages are heard worse through a
 //! narrow window.
 
@@ -28,7 +28,7 @@ use crate::audio::{Audio, SPEECH_RATE};
 use crate::text::Transcript;
 use callbacks::Callbacks;
 pub use encoder::Encoder;
-pub use external::with_encoder;
+pub use external::create_state;
 use plausible::is_plausible;
 use segments::Vocabulary;
 
@@ -79,7 +79,7 @@ pub struct Whisper {
 }
 
 impl Whisper {
-    /// Loads the weights at `model` and sees whether the memory for a run can be had.
+    /// Loads the weights at `model` and sees whether whisper.cpp's memory for a run can be had.
     ///
     /// # Errors
     /// [`EngineError::Missing`] without the file, [`EngineError::Load`] when it is no
@@ -92,19 +92,14 @@ impl Whisper {
         }
         let mut params = WhisperContextParameters::new();
         params.use_gpu(hardware.gpu.is_some()).gpu_device(hardware.gpu.unwrap_or(0) as i32);
-        // Quicker on a GPU. On a CPU it costs up to a fifth, but narrow windows come out
-        // better: base.en got 1 of 70 words wrong with it and 14 without, because it wrote
-        // one sentence twice.
+        // Quicker on a GPU. On a CPU narrow windows come out better with it: base.en got 1 of 70
+        // words wrong with it and 14 without, because it wrote one sentence twice.
         params.flash_attn(true);
         let context = WhisperContext::new_with_params(model, params)
             .map_err(|error| EngineError::load(what, error))?;
         let threads = hardware.threads.max(1);
-        let encoder = match hardware.gpu {
-            None => Encoder::read(model).map_err(|error| EngineError::load(what, error))?,
-            Some(_) => None,
-        };
-        let encoder = encoder.map(Arc::new);
-        with_encoder(encoder.as_ref(), threads, || context.create_state())
+        let encoder = hardware.gpu.is_none().then(|| own_encoder(model)).flatten();
+        create_state(&context, encoder.as_ref(), threads)
             .map_err(|error| EngineError::load(what, error))?;
         let vocabulary = Vocabulary::of(&context);
         // A GPU does one after the other anyway.
@@ -226,12 +221,13 @@ impl Whisper {
         } else {
             &audio.samples
         };
-        // A new state takes some 30 ms. Flash attention reads the window up to the next
-        // multiple of 256 positions, and in an old state finds there what the last
-        // recording left: the same recording would not always give the same text.
+        // A new state takes some 30 ms, and gets the encoder with its threads. Besides, flash
+        // attention reads the window up to the next multiple of 256 positions, and in an old
+        // state finds there what the last recording left: the same recording would not always
+        // give the same text.
         let failed = |error| EngineError::run("Transcribing", error);
-        let state = with_encoder(self.encoder.as_ref(), threads, || self.context.create_state());
-        let mut state = state.map_err(failed)?;
+        let mut state =
+            create_state(&self.context, self.encoder.as_ref(), threads).map_err(failed)?;
         let result = state.full(params, samples);
         control.cancel.check()?;
         result.map_err(failed)?;
@@ -247,6 +243,22 @@ impl Whisper {
         let language = whisper_rs::get_lang_str(state.full_lang_id_from_state());
         let text = segments.iter().map(|segment| segment.text.as_str()).collect::<Vec<_>>();
         Transcript { language: language.unwrap_or("en").to_owned(), text: text.join(" "), segments }
+    }
+}
+
+/// The encoder of our own for the model at `path`, where it is quicker than whisper.cpp's.
+fn own_encoder(path: &Path) -> Option<Arc<Encoder>> {
+    // Other processors compute with what the compiler makes of plain loops, and nobody has measured
+    // that beside ggml's kernels.
+    if !cfg!(target_arch = "x86_64") {
+        return None;
+    }
+    match Encoder::read(path) {
+        Ok(encoder) => encoder.map(Arc::new),
+        Err(error) => {
+            tracing::warn!(%error, "only whisper.cpp can read this model's encoder, which is slower");
+            None
+        }
     }
 }
 

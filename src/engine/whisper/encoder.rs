@@ -1,7 +1,7 @@
 //! Whisper's encoder on the processor, in place of whisper.cpp's.
 //!
-//! It has most of a transcription's time, nearly all of it products of matrices, for which ggml
-//! takes a quarter of what the processor gives. Here sixteen outputs and twelve positions are
+//! With ggml it had most of a transcription's time, nearly all of it products of matrices, of which
+//! that does a quarter of what the processor could. Here sixteen outputs and twelve positions are
 //! multiplied at a time (`engine::tile`), and a position goes through a whole block of layers
 //! while it is in the cache. `external` hands it to whisper.cpp.
 //!
@@ -22,17 +22,17 @@ use half::f16;
 
 use crate::engine::disjoint::Disjoint;
 use crate::engine::exponential::gelu;
-use crate::engine::tile::{LANES, MOST, Sums};
+use crate::engine::tile::{LANES, MOST, Sums, interleave};
 use attention::{Attention, HEAD, Questions};
-use file::{Shape, Tensors, invalid};
+use file::{Shape, Tensors};
 use matrix::{Matrix, Rows};
 
 /// Positions that go through a block together at most: so many stay in the processor's second
 /// cache.
-const TOGETHER: usize = 96;
+const AT_ONCE: usize = 96;
 
-/// Parts that each thread has at least to take from, so that none waits long for the last.
-const PARTS: usize = 3;
+/// Shares for each thread at least, so that none waits long for the last.
+const SHARES: usize = 3;
 
 /// Moments of the spectrogram, or rows before, that a convolution looks at.
 const TAPS: usize = 3;
@@ -63,16 +63,16 @@ struct Block {
 }
 
 impl Encoder {
-    /// Reads the encoder of the model at `path`, which is kept in memory a second time; nothing
-    /// when its matrices are not 16-bit floats.
+    /// Reads the encoder of the model at `path`, which is then in memory a second time; nothing
+    /// when it is not of this kind: 16-bit floats, heads of 64 numbers.
     ///
     /// # Errors
     /// When the file cannot be read or is no Whisper model.
     pub fn read(path: &Path) -> io::Result<Option<Self>> {
         let Some((shape, mut tensors)) = Tensors::read(path)? else { return Ok(None) };
         let Shape { window, width, heads, layers, bands } = shape;
-        if width != heads * HEAD || bands == 0 {
-            return Err(invalid("its encoder is of an unknown shape"));
+        if bands == 0 || heads == 0 || width != heads * HEAD {
+            return Ok(None);
         }
         let tensors = &mut tensors;
         let first = convolution(tensors, "conv1", bands, width, |input| input)?;
@@ -87,7 +87,7 @@ impl Encoder {
     }
 
     /// What the encoder makes of a spectrogram: for each position, of which there are at most as
-    /// many as in the full window, [width](Encoder::width) numbers in `out`.
+    /// many as in the full window, as many numbers in `out` as [`Encoder::shape`] tells.
     ///
     /// `spectrogram` has two moments for each position: all those of the lowest band, then of the
     /// next.
@@ -97,19 +97,19 @@ impl Encoder {
         let mut states = self.listen(spectrogram, count, threads);
         let mut heard = vec![0.0; count * width];
         let mut attention = Attention::new(count, self.shape.heads);
-        let parts = Parts::new(count, threads);
+        let shares = Shares::new(count, threads);
         for layer in 0..=self.blocks.len() {
             let (states, out) = (Disjoint(states.as_mut_ptr()), Disjoint(out.as_mut_ptr()));
             let questions = attention.open();
-            parts.share(threads, |part| {
+            shares.share(threads, |part| {
                 let (start, length) = (part.start * width, part.len() * width);
-                // SAFETY (both): each part has places of its own.
+                // SAFETY (all): each part has positions of its own.
                 let states = unsafe { states.part(start, length) };
                 if let Some(before) = layer.checked_sub(1) {
                     self.blocks[before].finish(&heard[start..start + length], states);
                 }
                 match self.blocks.get(layer) {
-                    Some(block) => block.ask(states, part.start, &questions),
+                    Some(block) => unsafe { block.ask(states, part.start, &questions) },
                     None => self.norm.apply(states, unsafe { out.part(start, length) }),
                 }
             });
@@ -119,9 +119,9 @@ impl Encoder {
         }
     }
 
-    /// Numbers of a position.
-    pub fn width(&self) -> usize {
-        self.shape.width
+    /// Positions of the full window, numbers of a position, bands of the spectrogram.
+    pub fn shape(&self) -> [usize; 3] {
+        [self.shape.window, self.shape.width, self.shape.bands]
     }
 
     /// The two convolutions, and the positions' places.
@@ -131,7 +131,7 @@ impl Encoder {
         // One row of zeros before the first moment.
         let mut sounds = vec![0.0; (moments + 1) * width];
         let all = Disjoint(sounds.as_mut_ptr());
-        Parts::new(moments, threads).share(threads, |part| {
+        Shares::new(moments, threads).share(threads, |part| {
             let mut rows = Rows::new(part.len(), TAPS * bands);
             for (tile, start) in rows.tiles().zip(part.clone().step_by(MOST)) {
                 for (at, numbers) in tile.chunks_exact_mut(MOST).enumerate() {
@@ -151,7 +151,7 @@ impl Encoder {
         });
         let mut states = self.places[..count * width].to_vec();
         let all = Disjoint(states.as_mut_ptr());
-        Parts::new(count, threads).share(threads, |part| {
+        Shares::new(count, threads).share(threads, |part| {
             let mut rows = Rows::new(part.len(), TAPS * width);
             let windows = part.clone().map(|at| &sounds[2 * at * width..][..TAPS * width]);
             fill(&mut rows, windows);
@@ -192,17 +192,23 @@ impl Block {
         })
     }
 
-    /// What positions from `start` on ask of others, and say to them.
-    fn ask(&self, states: &[f32], start: usize, questions: &Questions) {
+    /// What positions from `start` on, a multiple of twelve, ask of others, and say to them.
+    ///
+    /// # Safety
+    /// Nobody else asks for these positions meanwhile.
+    unsafe fn ask(&self, states: &[f32], start: usize, questions: &Questions<'_>) {
         let rows = self.attention_norm.rows(states);
         self.query.multiply(&rows, |tile, output, sums| {
-            questions.set_queries(start + tile * MOST, output, sums);
+            // SAFETY: as the caller says.
+            unsafe { questions.set_queries(start + tile * MOST, output, sums) };
         });
         self.key.multiply(&rows, |tile, output, sums| {
-            questions.set_keys(start + tile * MOST, output, sums);
+            // SAFETY: as the caller says.
+            unsafe { questions.set_keys(start + tile * MOST, output, sums) };
         });
         self.value.multiply(&rows, |tile, output, sums| {
-            questions.set_values(start + tile * MOST, output, sums);
+            // SAFETY: as the caller says.
+            unsafe { questions.set_values(start + tile * MOST, output, sums) };
         });
     }
 
@@ -298,7 +304,7 @@ fn convolution(
 /// Lays `given` out for products.
 fn fill<'a>(rows: &mut Rows, mut given: impl Iterator<Item = &'a [f32]>) {
     for tile in rows.tiles() {
-        crate::engine::tile::interleave(given.by_ref().take(MOST), MOST, tile);
+        interleave(given.by_ref().take(MOST), MOST, tile);
     }
 }
 
@@ -328,15 +334,16 @@ fn transpose(sums: &Sums, to: &mut [f32]) {
     }
 }
 
-/// Positions, cut into parts of whole tiles.
-struct Parts {
+/// Positions, cut into shares of whole tiles.
+struct Shares {
     count: usize,
     each: usize,
 }
 
-impl Parts {
+impl Shares {
     fn new(count: usize, threads: usize) -> Self {
-        let each = count.div_ceil(threads.max(1) * PARTS).next_multiple_of(MOST).min(TOGETHER);
+        let each =
+            count.div_ceil(threads.max(1) * SHARES).next_multiple_of(MOST).clamp(MOST, AT_ONCE);
         Self { count, each }
     }
 
@@ -362,7 +369,10 @@ fn share(threads: usize, count: usize, work: impl Fn(usize) + Sync) {
     };
     thread::scope(|scope| {
         for _ in 1..threads.min(count) {
-            scope.spawn(go_on);
+            // Where the system gives no more threads, fewer do the work.
+            if thread::Builder::new().spawn_scoped(scope, go_on).is_err() {
+                break;
+            }
         }
         go_on();
     });

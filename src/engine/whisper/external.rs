@@ -5,9 +5,11 @@
 //! are these, and what they answer was laid ready by the thread that makes the state. Where nothing
 //! was, whisper.cpp's own encoder is used, as on a GPU.
 
-use std::cell::RefCell;
+use std::cell::Cell;
 use std::ffi::c_char;
 use std::sync::Arc;
+
+use whisper_rs::{WhisperContext, WhisperError, WhisperState};
 
 use super::encoder::Encoder;
 
@@ -18,20 +20,28 @@ struct External {
 }
 
 thread_local! {
-    static READY: RefCell<Option<External>> = const { RefCell::new(None) };
+    static READY: Cell<Option<External>> = const { Cell::new(None) };
 }
 
-/// Calls `make`, which makes the state of one run; that will use `encoder` on so many threads.
-pub fn with_encoder<T>(
+/// Makes the state of one run of `context`, which uses `encoder` on so many threads if it is one
+/// of such a model.
+///
+/// # Errors
+/// Those of whisper.cpp, for want of memory.
+pub fn create_state(
+    context: &WhisperContext,
     encoder: Option<&Arc<Encoder>>,
     threads: usize,
-    make: impl FnOnce() -> T,
-) -> T {
-    let ready = encoder.map(|encoder| External { encoder: Arc::clone(encoder), threads });
-    READY.set(ready);
-    let made = make();
-    READY.set(None);
-    made
+) -> Result<WhisperState, WhisperError> {
+    let shape =
+        [context.model_n_audio_ctx(), context.model_n_audio_state(), context.model_n_mels()];
+    let fitting = encoder.filter(|encoder| encoder.shape().map(|it| it as i32) == shape);
+    READY.set(fitting.map(|encoder| External { encoder: Arc::clone(encoder), threads }));
+    let state = context.create_state();
+    if READY.take().is_some() && state.is_ok() {
+        tracing::warn!("whisper.cpp was built so that it takes no other encoder than its own");
+    }
+    state
 }
 
 /// The encoder for a state that is being made; null where there is none.
@@ -52,10 +62,11 @@ unsafe extern "C" fn whisper_coreml_free(external: *mut External) {
 }
 
 /// Encodes a spectrogram of `bands` times `moments` numbers; `out` has room for half as many
-/// positions as moments.
+/// positions as moments. A panic would end the process.
 ///
 /// # Safety
-/// `external` comes from [`whisper_coreml_init`], and the numbers are there.
+/// `external` comes from [`whisper_coreml_init`], the numbers are there, and `out` is not among
+/// them.
 #[unsafe(no_mangle)]
 unsafe extern "C" fn whisper_coreml_encode(
     external: *const External,
@@ -68,6 +79,12 @@ unsafe extern "C" fn whisper_coreml_encode(
     let External { encoder, threads } = unsafe { &*external };
     let (moments, bands) = (moments as usize, bands as usize);
     let spectrogram = unsafe { std::slice::from_raw_parts(spectrogram, moments * bands) };
-    let length = moments / 2 * encoder.width();
-    encoder.encode(spectrogram, *threads, unsafe { std::slice::from_raw_parts_mut(out, length) });
+    let [_, width, _] = encoder.shape();
+    let length = moments / 2 * width;
+    // Nobody has written there yet.
+    let out = unsafe {
+        out.write_bytes(0, length);
+        std::slice::from_raw_parts_mut(out, length)
+    };
+    encoder.encode(spectrogram, *threads, out);
 }

@@ -1,7 +1,7 @@
 //! The parts of a long recording, two at a time.
 //!
-//! Two threads that work at one part wait for each other at every matrix; with a part for each they
-//! take four fifths of the time (docs/BENCHMARKS.md), for the memory of one more run.
+//! Two threads that work at one part wait for each other at every step of the decoder; with a part
+//! for each they do not, for the memory of one more run (docs/BENCHMARKS.md).
 
 use std::ops::Range;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};

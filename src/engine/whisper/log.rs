@@ -5,6 +5,9 @@ use std::sync::Once;
 
 use whisper_rs::GGMLLogLevel;
 
+/// What a log filter calls its lines.
+const TARGET: &str = "whisper_cpp";
+
 /// Takes over whisper.cpp's log. A second call changes nothing.
 pub(super) fn take_over() {
     static ONCE: Once = Once::new();
@@ -20,11 +23,11 @@ unsafe extern "C" fn line(level: c_uint, text: *const c_char, _data: *mut c_void
     let text = unsafe { CStr::from_ptr(text) }.to_string_lossy();
     let text = text.trim();
     match GGMLLogLevel::from(level) {
-        // What it says wherever its own encoder is to be used: see `external`.
-        GGMLLogLevel::Error if text.contains("Core ML") => tracing::debug!("{text}"),
-        GGMLLogLevel::Error => tracing::error!("{text}"),
-        GGMLLogLevel::Warn => tracing::warn!("{text}"),
         _ if text.is_empty() => {}
-        _ => tracing::debug!("{text}"),
+        // What it says wherever its own encoder is to be used: see `external`.
+        GGMLLogLevel::Error if text.contains("failed to load Core ML") => {}
+        GGMLLogLevel::Error => tracing::error!(target: TARGET, "{text}"),
+        GGMLLogLevel::Warn => tracing::warn!(target: TARGET, "{text}"),
+        _ => tracing::debug!(target: TARGET, "{text}"),
     }
 }

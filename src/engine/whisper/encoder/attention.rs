@@ -1,5 +1,7 @@
 //! Every position listens to all others.
 
+use std::marker::PhantomData;
+
 use super::{share, transpose};
 use crate::engine::disjoint::Disjoint;
 use crate::engine::exponential::softmax_of_columns;
@@ -9,7 +11,7 @@ use crate::engine::tile::{LANES, MOST, Sums, add_products};
 pub(super) const HEAD: usize = 64;
 
 /// The numbers of a value that are added up together.
-const TOGETHER: usize = 8;
+const NUMBERS: usize = 8;
 
 /// Keys that are gone through for all of a value's numbers before the next: their weights stay in
 /// the processor's first cache.
@@ -45,8 +47,9 @@ impl Attention {
     }
 
     /// To be written by several threads, each of which has positions of its own.
-    pub fn open(&mut self) -> Questions {
+    pub fn open(&mut self) -> Questions<'_> {
         Questions {
+            whole: PhantomData,
             count: self.count,
             heads: self.heads,
             queries: Disjoint(self.queries.as_mut_ptr().cast()),
@@ -76,7 +79,7 @@ impl Attention {
 
     /// For sixteen positions, one head's values weighted, each number of all positions, and the
     /// sums of weights.
-    fn hear(&self, group: usize, head: usize) -> ([Sums8; HEAD / TOGETHER], [f32; LANES]) {
+    fn hear(&self, group: usize, head: usize) -> ([Sums8; HEAD / NUMBERS], [f32; LANES]) {
         let queries = &self.queries[(group * self.heads + head) * HEAD..][..HEAD];
         let mut weights = vec![[0.0; LANES]; self.count];
         for (tile, weights) in weights.chunks_mut(MOST).enumerate() {
@@ -87,22 +90,23 @@ impl Attention {
         }
         let zeros = self.count.next_multiple_of(KEYS) - self.count;
         let sums = softmax_of_columns(&mut weights, zeros);
-        let mut said = [[[0.0; LANES]; MOST]; HEAD / TOGETHER];
+        let mut said = [[[0.0; LANES]; MOST]; HEAD / NUMBERS];
         for (part, weights) in weights.chunks(DEPTH).enumerate() {
             for (at, said) in said.iter_mut().enumerate() {
-                let values = (head * HEAD / TOGETHER + at) * self.count + part * DEPTH;
-                add_products(weights, &self.values[values * TOGETHER..], TOGETHER, said);
+                let values = (head * HEAD / NUMBERS + at) * self.count + part * DEPTH;
+                add_products(weights, &self.values[values * NUMBERS..], NUMBERS, said);
             }
         }
         (said.map(|sums| std::array::from_fn(|at| sums[at])), sums)
     }
 }
 
-/// The sums of [`TOGETHER`] numbers.
-type Sums8 = [[f32; LANES]; TOGETHER];
+/// The sums of [`NUMBERS`] numbers.
+type Sums8 = [[f32; LANES]; NUMBERS];
 
 /// Where queries, keys and values are written.
-pub(super) struct Questions {
+pub(super) struct Questions<'a> {
+    whole: PhantomData<&'a mut Attention>,
     count: usize,
     heads: usize,
     queries: Disjoint<f32>,
@@ -110,34 +114,102 @@ pub(super) struct Questions {
     values: Disjoint<f32>,
 }
 
-impl Questions {
-    /// Takes the queries of twelve positions from `first` on, of sixteen numbers from `output` on.
-    pub fn set_queries(&self, first: usize, output: usize, sums: &Sums) {
+impl Questions<'_> {
+    /// Takes the queries of twelve positions from `first` on, a multiple of twelve, of sixteen
+    /// numbers from `output` on.
+    ///
+    /// # Safety
+    /// Nobody else sets these meanwhile.
+    pub unsafe fn set_queries(&self, first: usize, output: usize, sums: &Sums) {
         let factor = 1.0 / (HEAD as f32).sqrt();
         for (position, sums) in (first..self.count).zip(sums) {
             let (group, lane) = (position / LANES, position % LANES);
             let start = (group * self.heads * HEAD + output) * LANES + lane;
             for (at, sum) in sums.iter().enumerate() {
-                // SAFETY: the caller alone has this position.
+                // SAFETY: as the caller says.
                 unsafe { self.queries.part(start + at * LANES, 1)[0] = sum * factor };
             }
         }
     }
 
     /// As [`Questions::set_queries`], of keys.
-    pub fn set_keys(&self, first: usize, output: usize, sums: &Sums) {
+    ///
+    /// # Safety
+    /// As there.
+    pub unsafe fn set_keys(&self, first: usize, output: usize, sums: &Sums) {
         let start = (first / MOST * self.heads * HEAD + output) * MOST;
-        // SAFETY: the caller alone has these positions.
+        // SAFETY: as the caller says.
         transpose(sums, unsafe { self.keys.part(start, LANES * MOST) });
     }
 
     /// As [`Questions::set_queries`], of values.
-    pub fn set_values(&self, first: usize, output: usize, sums: &Sums) {
+    ///
+    /// # Safety
+    /// As there.
+    pub unsafe fn set_values(&self, first: usize, output: usize, sums: &Sums) {
         for (position, sums) in (first..self.count).zip(sums) {
-            for (at, sums) in sums.as_chunks::<TOGETHER>().0.iter().enumerate() {
-                let start = ((output / TOGETHER + at) * self.count + position) * TOGETHER;
-                // SAFETY: the caller alone has this position.
-                unsafe { self.values.part(start, TOGETHER) }.copy_from_slice(sums);
+            for (at, sums) in sums.as_chunks::<NUMBERS>().0.iter().enumerate() {
+                let start = ((output / NUMBERS + at) * self.count + position) * NUMBERS;
+                // SAFETY: as the caller says.
+                unsafe { self.values.part(start, NUMBERS) }.copy_from_slice(sums);
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A number for a position and a place among those of all heads.
+    fn number(position: usize, place: usize, of: usize) -> f32 {
+        ((position * 131 + place * 31 + of * 17) % 23) as f32 / 11.0 - 1.0
+    }
+
+    /// Twelve positions' numbers, sixteen of each.
+    fn sums(first: usize, output: usize, of: usize) -> Sums {
+        std::array::from_fn(|at| std::array::from_fn(|lane| number(first + at, output + lane, of)))
+    }
+
+    #[test]
+    fn every_position_hears_the_values_of_all_weighted_by_the_softmax_of_their_keys() {
+        let heads = 2;
+        let width = heads * HEAD;
+        for (count, threads) in [(1, 0), (17, 1), (60, 16), (300, 2), (256, 2)] {
+            let mut attention = Attention::new(count, heads);
+            let questions = attention.open();
+            for first in (0..count).step_by(MOST) {
+                for output in (0..width).step_by(LANES) {
+                    // SAFETY: there is no other thread.
+                    unsafe {
+                        questions.set_queries(first, output, &sums(first, output, 0));
+                        questions.set_keys(first, output, &sums(first, output, 1));
+                        questions.set_values(first, output, &sums(first, output, 2));
+                    }
+                }
+            }
+            let mut heard = vec![0.0; count * width];
+            attention.attend(threads, &mut heard);
+            let zeros = (count.next_multiple_of(KEYS) - count) as f32;
+            for position in [0, count / 2, count - 1] {
+                for head in 0..heads {
+                    let places = head * HEAD..(head + 1) * HEAD;
+                    let weights: Vec<f32> = (0..count)
+                        .map(|key| {
+                            let products = places
+                                .clone()
+                                .map(|place| number(position, place, 0) * number(key, place, 1));
+                            (products.sum::<f32>() / 8.0).exp()
+                        })
+                        .collect();
+                    let all = weights.iter().sum::<f32>() + zeros;
+                    for place in places {
+                        let values = (0..count).map(|key| weights[key] * number(key, place, 2));
+                        let exact = values.sum::<f32>() / all;
+                        let found = heard[position * width + place];
+                        assert!((found - exact).abs() < 1e-4, "{count}: {found} and {exact}");
+                    }
+                }
             }
         }
     }

@@ -33,7 +33,7 @@ pub(super) struct Tensors {
 }
 
 impl Tensors {
-    /// Reads the file at `path`; nothing when its matrices are quantised.
+    /// Reads the file at `path`; nothing when its matrices are no 16-bit floats.
     ///
     /// # Errors
     /// When the file cannot be read or is no such file.
@@ -54,7 +54,7 @@ impl Tensors {
             return Ok(None);
         }
         let (rows, columns) = (number(&mut file)?, number(&mut file)?);
-        skip(&mut file, rows * columns * size_of::<f32>())?;
+        skip(&mut file, rows.saturating_mul(columns).saturating_mul(size_of::<f32>()))?;
         for _ in 0..number(&mut file)? {
             let length = number(&mut file)?;
             skip(&mut file, length)?;
@@ -73,7 +73,10 @@ impl Tensors {
         for _ in 0..dimensions {
             count = count.saturating_mul(number(file)?);
         }
-        let mut name = vec![0; length.min(1024)];
+        if length > 1024 {
+            return Err(invalid("the name of a tensor is too long"));
+        }
+        let mut name = vec![0; length];
         file.read_exact(&mut name)?;
         let name = String::from_utf8_lossy(&name).into_owned();
         let bytes = match kind {
@@ -122,7 +125,7 @@ fn missing(name: &str) -> io::Error {
     invalid(&format!("there is no encoder.{name} of the right size and type"))
 }
 
-pub(super) fn invalid(why: &str) -> io::Error {
+fn invalid(why: &str) -> io::Error {
     io::Error::new(io::ErrorKind::InvalidData, why)
 }
 
@@ -133,5 +136,6 @@ fn number(file: &mut BufReader<File>) -> io::Result<usize> {
 }
 
 fn skip(file: &mut BufReader<File>, bytes: usize) -> io::Result<()> {
-    file.seek_relative(bytes as i64)
+    let bytes = i64::try_from(bytes).map_err(|_| invalid("a length is beyond all measure"))?;
+    file.seek_relative(bytes)
 }
