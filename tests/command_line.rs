@@ -154,10 +154,29 @@ fn completions_are_printed_for_the_shell_that_is_named() {
 #[test]
 fn the_stub_benchmark_has_a_row_for_each_stage() {
     let dir = tempfile::tempdir().unwrap();
-    let output =
-        run(mega(dir.path()).args(["bench", "stages", SAMPLE, "--stub", "--runs", "1", "--json"]));
+    let args = ["bench", "stages", SAMPLE, "--stub", "--runs", "1", "--json", "--svg", "it.svg"];
+    let output = run(mega(dir.path()).args(args));
     let rows: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
     assert_eq!(rows.as_array().unwrap().len(), 5);
+    let picture = std::fs::read_to_string(dir.path().join("it.svg")).unwrap();
+    assert!(picture.contains(">first<") && picture.contains(">translate_text<"), "{picture}");
+}
+
+#[test]
+fn the_stub_chain_is_measured_the_first_time_and_warm() {
+    let dir = tempfile::tempdir().unwrap();
+    let args = ["bench", "chain", SAMPLE, "--stub", "--runs", "2", "--json", "it", "--svg", "s"];
+    let output = run(mega(dir.path()).args(args));
+    let table = stdout(&output);
+    let rows: Vec<&str> = table.lines().filter(|line| line.starts_with("| ")).collect();
+    assert_eq!(rows.len(), 7, "{table}{}", stderr(&output));
+    assert!(rows[1].starts_with("| transcribe_audio |") && rows[6].starts_with("| all |"));
+    let read = |name: &str| std::fs::read_to_string(dir.path().join(name)).unwrap();
+    let figures: serde_json::Value = serde_json::from_str(&read("it")).unwrap();
+    assert_eq!(figures["warm"].as_array().unwrap().len(), 2);
+    assert_eq!(figures["first"]["stages_s"].as_array().unwrap().len(), 5);
+    let picture = read("s");
+    assert!(picture.contains(">warm<") && picture.contains(">synthesis_audio<"), "{picture}");
 }
 
 #[test]

@@ -14,6 +14,7 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from xml.sax.saxutils import escape
 
 import chain
 import marian
@@ -66,11 +67,39 @@ def part_in_process_of_its_own(name, runs):
     return [json.loads(line) for line in output.stdout.splitlines()]
 
 
+def picture(rows):
+    """The ratios as an SVG of bars, with a line where both take the same time."""
+    scale, left, step = 160, 330, 18
+    widest = max([1.2] + [row["ratio"] for row in rows])
+    width, height = left + widest * scale + 60, len(rows) * step + 20
+    lines = [
+        f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {width:.0f} {height}" '
+        'font-family="sans-serif" font-size="11" role="img">',
+        "<title>Time by the peer's time</title>",
+        '<rect width="100%" height="100%" fill="#fff"/>',
+    ]
+    for at, row in enumerate(rows):
+        y, length = at * step + 8, row["ratio"] * scale
+        name = escape(f"{row['what']}: {row['peer'].split(',')[0]}")
+        colour = "#0072b2" if row["ratio"] <= 1 else "#e69f00"
+        lines += [
+            f'<text x="0" y="{y + 10}">{name}</text>',
+            f'<rect x="{left}" y="{y}" width="{length:.1f}" height="13" fill="{colour}"/>',
+            f'<text x="{left + length + 5:.1f}" y="{y + 10}">{row["ratio"]:.2f}</text>',
+        ]
+    lines += [
+        f'<path d="M{left + scale} 4V{height - 8}" stroke="#333" stroke-dasharray="3 3"/>',
+        "</svg>",
+    ]
+    return "\n".join(lines) + "\n"
+
+
 def main():
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--only", choices=PARTS, action="append", help="measure these parts")
     parser.add_argument("--runs", type=int, default=5, help="counted runs of each row")
     parser.add_argument("--json", type=Path, default=Path("peers.json"))
+    parser.add_argument("--svg", type=Path, help="write a picture of the ratios here")
     parser.add_argument("--lines", action="store_true", help=argparse.SUPPRESS)
     arguments = parser.parse_args()
     if arguments.lines:
@@ -89,6 +118,8 @@ def main():
         print(f"==> {name}", file=sys.stderr)
         results += part_in_process_of_its_own(name, arguments.runs)
     arguments.json.write_text(json.dumps(results, indent=1))
+    if arguments.svg:
+        arguments.svg.write_text(picture([row for row in results if "what" in row]))
     print(f"{os.cpu_count()} cores, median of {arguments.runs}\n")
     print("| what | peer | ours | theirs | time, ours/theirs | notes |")
     print("|---|---|---|---|---|---|")

@@ -1,8 +1,12 @@
 //! `mega-pipeline bench`: what the stages cost and how good they are.
 
+mod chain;
+mod picture;
 mod quality;
 mod stages;
 mod topology;
+
+use std::path::Path;
 
 use clap::{Args, Subcommand};
 
@@ -20,6 +24,8 @@ pub struct BenchArgs {
 enum What {
     /// Each stage: seconds, real-time factor, tokens/s, peak memory
     Stages(stages::StagesArgs),
+    /// A recording through all stages, the first time and warm
+    Chain(chain::ChainArgs),
     /// Voices that are listened to, translations that are compared: see script/quality
     Quality(quality::QualityArgs),
     /// One process against microservices, over HTTP and around a shared folder
@@ -33,6 +39,17 @@ fn memory_kb(file: &str, name: &str) -> Option<u64> {
     line.trim().strip_suffix("kB")?.trim().parse().ok()
 }
 
+/// Writes what `text` gives to the file that was asked for, if one was.
+fn write(
+    path: Option<&Path>,
+    text: impl FnOnce() -> Result<String, AppError>,
+) -> Result<(), AppError> {
+    match path {
+        Some(path) => std::fs::write(path, text()?).map_err(AppError::io(path)),
+        None => Ok(()),
+    }
+}
+
 /// Runs the benchmark.
 ///
 /// # Errors
@@ -40,6 +57,7 @@ fn memory_kb(file: &str, name: &str) -> Option<u64> {
 pub fn run(args: &BenchArgs, settings: &Settings) -> Result<(), AppError> {
     match &args.what {
         What::Stages(args) => stages::run(args, settings),
+        What::Chain(args) => chain::run(args, settings),
         What::Quality(args) => quality::run(args, settings),
         What::Topology(args) => topology::run(args, settings),
     }

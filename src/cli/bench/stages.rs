@@ -7,6 +7,7 @@ use std::time::Duration;
 use clap::Args;
 use serde::Serialize;
 
+use super::picture::{Bar, picture};
 use crate::engine::{Cancel, Control, gpu};
 use crate::error::AppError;
 use crate::settings::Settings;
@@ -27,6 +28,9 @@ pub struct StagesArgs {
     /// Print JSON
     #[arg(long)]
     json: bool,
+    /// Write a picture of the stages' times here
+    #[arg(long, value_name = "FILE")]
+    svg: Option<PathBuf>,
     /// Every stage a fast stub: what everything but the models costs
     #[arg(long)]
     stub: bool,
@@ -75,7 +79,14 @@ pub fn run(args: &StagesArgs, settings: &Settings) -> Result<(), AppError> {
     } else {
         print_table(&rows, settings, args.runs);
     }
-    Ok(())
+    super::write(args.svg.as_deref(), || {
+        let bar = |name: &str, of: fn(&Row) -> f64| {
+            let parts: Vec<f64> = rows.iter().map(of).collect();
+            Bar { name: name.to_owned(), all: parts.iter().sum(), parts }
+        };
+        let bars = [bar("first", |row| row.first_run_s), bar("warm", |row| row.median_run_s)];
+        Ok(picture(&bars, rows.iter().map(|row| row.stage.as_str())))
+    })
 }
 
 /// What `work` returns, and the most bytes that were taken on the GPU meanwhile.

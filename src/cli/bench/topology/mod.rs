@@ -8,8 +8,8 @@ mod report;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::thread;
 use std::time::{Duration, Instant};
-use std::{fs, thread};
 
 use clap::Args;
 use serde::Serialize;
@@ -121,13 +121,10 @@ pub fn run(args: &TopologyArgs, settings: &Settings) -> Result<(), AppError> {
     let medians: Vec<Measured> = args.only.iter().map(|&it| median_of(it, &all)).collect();
     let sizes = report::deployed_bytes(settings, args.stub)?;
     print!("{}", report::table(&medians, args, settings, &sizes));
-    let write = |path: &Option<PathBuf>, text: String| match path {
-        Some(path) => fs::write(path, text).map_err(AppError::io(path)),
-        None => Ok(()),
-    };
-    let json = serde_json::to_string_pretty(&all);
-    write(&args.json, json.map_err(|error| AppError::Other(error.to_string()))?)?;
-    write(&args.svg, report::picture(&medians))
+    super::write(args.json.as_deref(), || {
+        serde_json::to_string_pretty(&all).map_err(|error| AppError::Other(error.to_string()))
+    })?;
+    super::write(args.svg.as_deref(), || Ok(report::picture(&medians)))
 }
 
 async fn measure(

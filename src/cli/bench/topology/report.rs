@@ -5,6 +5,7 @@ use std::fmt::Write as _;
 use std::fs;
 use std::path::Path;
 
+use super::super::picture::Bar;
 use super::{Measured, Topology, TopologyArgs};
 use crate::error::AppError;
 use crate::models::ModelStore;
@@ -124,57 +125,15 @@ pub fn table(rows: &[Measured], args: &TopologyArgs, settings: &Settings, sizes:
     text
 }
 
-/// The stages' times, one bar an arrangement, as SVG.
+/// The stages' times, one bar an arrangement, as SVG. Stages that ran side by side stand one after
+/// another.
 pub fn picture(rows: &[Measured]) -> String {
-    const WIDTH: f64 = 640.0;
-    const LEFT: f64 = 90.0;
-    const STEP: usize = 44;
-    // Colours that people tell apart who see few, after Okabe and Ito.
-    const COLOURS: [&str; 6] = ["#0072b2", "#e69f00", "#009e73", "#cc79a7", "#56b4e9", "#999999"];
-    let longest = rows.iter().map(total).fold(0.001, f64::max);
-    let scale = (WIDTH - LEFT - 60.0) / longest;
-    let height = rows.len() * STEP + 40;
-    let mut svg = format!(
-        "<svg xmlns=\"http://www.w3.org/2000/svg\" viewBox=\"0 0 {WIDTH} {height}\" \
-         font-family=\"sans-serif\" font-size=\"12\" role=\"img\">\n\
-         <title>Seconds for one recording, by stage</title>\n\
-         <rect width=\"100%\" height=\"100%\" fill=\"#fff\"/>\n"
-    );
-    for (at, row) in rows.iter().enumerate() {
-        let y = at * STEP + 10;
-        let name = format!("{:?}", row.topology).to_lowercase();
-        let _ = writeln!(svg, "<text x=\"0\" y=\"{}\">{name}</text>", y + 18);
-        let mut x = LEFT;
-        let beside = row.beside_s.max(0.0);
-        for (figure, colour) in row.stages_s.iter().chain([&beside]).zip(COLOURS) {
-            let width = figure * scale;
-            let _ = writeln!(
-                svg,
-                "<rect x=\"{x:.1}\" y=\"{y}\" width=\"{width:.1}\" height=\"26\" fill=\"{colour}\"/>"
-            );
-            x += width;
-        }
-        let _ =
-            writeln!(svg, "<text x=\"{:.1}\" y=\"{}\">{:.1} s</text>", x + 6.0, y + 18, row.job_s);
-    }
-    let names = StageKind::ALL.iter().map(|stage| stage.as_str()).chain(["in no stage"]);
-    let mut x = 0.0;
-    for (name, colour) in names.zip(COLOURS) {
-        let y = height - 18;
-        let _ = writeln!(
-            svg,
-            "<rect x=\"{x:.0}\" y=\"{y}\" width=\"10\" height=\"10\" fill=\"{colour}\"/>\
-             <text x=\"{:.0}\" y=\"{}\" font-size=\"10\">{name}</text>",
-            x + 13.0,
-            y + 9
-        );
-        x += 22.0 + name.len() as f64 * 5.4;
-    }
-    svg.push_str("</svg>\n");
-    svg
-}
-
-/// The length of a bar: stages that ran side by side stand one after another.
-fn total(row: &Measured) -> f64 {
-    row.stages_s.iter().sum::<f64>() + row.beside_s.max(0.0)
+    let bar = |row: &Measured| Bar {
+        name: format!("{:?}", row.topology).to_lowercase(),
+        parts: row.stages_s.iter().copied().chain([row.beside_s.max(0.0)]).collect(),
+        all: row.job_s,
+    };
+    let bars: Vec<Bar> = rows.iter().map(bar).collect();
+    let names = StageKind::ALL.iter().map(|stage| stage.as_str());
+    super::super::picture::picture(&bars, names.chain(["in no stage"]))
 }
