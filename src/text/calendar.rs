@@ -22,6 +22,12 @@ impl Calendar {
         Self::ALL.into_iter().find(|calendar| calendar.tag == tag)
     }
 
+    /// Whether a Portuguese weekday is an ordinal number, too.
+    #[must_use]
+    pub fn is_ordinal(weekday: &str) -> bool {
+        PORTUGUESE.weekdays[..5].contains(&weekday)
+    }
+
     /// Weekdays, then months.
     pub fn names(&self) -> impl Iterator<Item = &'static str> {
         self.weekdays.into_iter().chain(self.months)

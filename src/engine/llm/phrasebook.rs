@@ -3,6 +3,8 @@
 //! Used by `translate`. Written for this program; the examples show what small models get wrong
 //! most often (weekdays, times of day, what has lasted until now, possessives).
 
+use std::ops::Range;
+
 use crate::text::calendar::{self, Calendar};
 
 /// English beside another language.
@@ -114,6 +116,48 @@ impl Phrasebook {
             })
             .collect()
     }
+
+    /// The `translation` of an English sentence, with the right weekday or month where it names
+    /// one that the sentence does not, in place of the only one that is missing.
+    pub fn mend_calendar(&self, english: &str, translation: String) -> String {
+        let Some(own) = Calendar::of(self.tag) else { return translation };
+        let wanted: Vec<&str> = self.calendar_of(english).iter().map(|&(_, name)| name).collect();
+        let mut mended = translation;
+        for names in [&own.weekdays[..], &own.months[..]] {
+            let found = self.named(names, &mended);
+            let is_named = |name: &str| found.iter().any(|&(other, _)| other == name);
+            let mut missing = wanted.iter().filter(|&&it| names.contains(&it) && !is_named(it));
+            let mut strange = found.iter().filter(|(name, _)| !wanted.contains(name));
+            let (Some(right), None) = (missing.next(), missing.next()) else { continue };
+            let (Some((_, at)), None) = (strange.next(), strange.next()) else { continue };
+            let first =
+                right.chars().next().filter(|_| mended[at.clone()].starts_with(char::is_uppercase));
+            let upper = first.map(|first| first.to_uppercase().collect::<String>());
+            let rest = &right[first.map_or(0, char::len_utf8)..];
+            mended.replace_range(at.clone(), &(upper.unwrap_or_default() + rest));
+        }
+        mended
+    }
+
+    /// Where `text` has one of `names` as a word.
+    fn named<'a>(&self, names: &[&'a str], text: &str) -> Vec<(&'a str, Range<usize>)> {
+        let mut found = Vec::new();
+        let mut at = 0;
+        for word in text.split_inclusive(|c: char| !c.is_alphabetic()) {
+            let start = at;
+            at += word.len();
+            let word = word.trim_end_matches(|c: char| !c.is_alphabetic());
+            let lower = word.to_lowercase();
+            let Some(&name) = names.iter().find(|&&name| name == lower) else { continue };
+            let end = start + word.len();
+            // Without it, the Portuguese weekdays are the second to the sixth of anything.
+            let is_ordinal = self.tag == "pt" && Calendar::is_ordinal(name);
+            if !is_ordinal || text[end..].starts_with("-feira") {
+                found.push((name, start..end));
+            }
+        }
+        found
+    }
 }
 
 #[cfg(test)]
@@ -129,5 +173,30 @@ mod tests {
         );
         assert!(french.calendar_of("May I march on?").is_empty());
         assert!(Phrasebook::of("xx").is_none());
+    }
+
+    #[test]
+    fn a_wrong_weekday_or_month_becomes_the_right_one() {
+        let french = Phrasebook::of("fr").expect("a book");
+        let mend = |english: &str, wrong: &str| french.mend_calendar(english, wrong.to_owned());
+        assert_eq!(
+            mend("On Monday it is closed.", "Le mardi, il est fermé."),
+            "Le lundi, il est fermé."
+        );
+        assert_eq!(mend("Sunday in May.", "Samedi en mars."), "Dimanche en mai.");
+        assert_eq!(mend("Monday or Friday.", "Lundi ou jeudi."), "Lundi ou vendredi.");
+        // What is right, what is missing without another, and what may be anything stay.
+        for (english, translation) in [
+            ("Closed on Mondays.", "Fermé le lundi."),
+            ("Closed on Mondays.", "Fermé."),
+            ("It is closed.", "Fermé le mardi."),
+            ("Monday or Friday.", "Mardi ou jeudi."),
+        ] {
+            assert_eq!(mend(english, translation), translation);
+        }
+        let portuguese = Phrasebook::of("pt").expect("a book");
+        let mend = |english: &str, wrong: &str| portuguese.mend_calendar(english, wrong.to_owned());
+        assert_eq!(mend("On Monday.", "Na terça-feira."), "Na segunda-feira.");
+        assert_eq!(mend("The second one is on Tuesday.", "A segunda."), "A segunda.");
     }
 }

@@ -129,6 +129,10 @@ impl LlmTranslator {
             let second = self.ask(&self.alone(sentence), false, sentence, cancel)?;
             if self.doubts(sentence, &second) < doubts { second } else { first }
         };
+        let translation = match self.book {
+            Some(book) => book.mend_calendar(sentence, translation),
+            None => translation,
+        };
         // Said as it is, and marked as such, no sentence is lost without a trace.
         if !is_translated(sentence, &translation) {
             return Ok(format!("{UNTRANSLATED} {sentence}"));
