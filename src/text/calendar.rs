@@ -22,10 +22,10 @@ impl Calendar {
         Self::ALL.into_iter().find(|calendar| calendar.tag == tag)
     }
 
-    /// Whether a Portuguese weekday is an ordinal number, too.
+    /// Whether a name is that of a weekday only with `-feira`, and an ordinal number without it.
     #[must_use]
-    pub fn is_ordinal(weekday: &str) -> bool {
-        PORTUGUESE.weekdays[..5].contains(&weekday)
+    pub fn wants_feira(&self, name: &str) -> bool {
+        self.tag == "pt" && self.weekdays[..5].contains(&name)
     }
 
     /// Weekdays, then months.

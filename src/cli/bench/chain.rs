@@ -25,12 +25,8 @@ pub struct ChainArgs {
     /// Measured runs, after the first
     #[arg(long, default_value_t = 3, value_parser = clap::value_parser!(u32).range(1..=1000))]
     runs: u32,
-    /// Write all figures here, as JSON
-    #[arg(long, value_name = "FILE")]
-    json: Option<PathBuf>,
-    /// Write a picture of the stages' times here
-    #[arg(long, value_name = "FILE")]
-    svg: Option<PathBuf>,
+    #[command(flatten)]
+    files: super::Files,
     /// Every stage a fast stub: what everything but the models costs
     #[arg(long)]
     stub: bool,
@@ -79,17 +75,14 @@ pub fn run(args: &ChainArgs, settings: &Settings) -> Result<(), AppError> {
     let median = measured.median();
     print!("{}", measured.table(&median, settings));
 
-    super::write(args.json.as_deref(), || {
-        serde_json::to_string_pretty(&measured).map_err(|error| AppError::Other(error.to_string()))
-    })?;
-    super::write(args.svg.as_deref(), || {
+    args.files.write(&measured, || {
         let bar = |name: &str, it: &Passage| Bar {
             name: name.to_owned(),
             parts: it.stages_s.clone(),
             all: it.all_s,
         };
         let bars = [bar("first", &measured.first), bar("warm", &median)];
-        Ok(picture(&bars, StageKind::ALL.iter().map(|stage| stage.as_str())))
+        picture(&bars, StageKind::ALL.iter().map(|stage| stage.as_str()))
     })
 }
 

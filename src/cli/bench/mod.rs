@@ -6,9 +6,10 @@ mod quality;
 mod stages;
 mod topology;
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use clap::{Args, Subcommand};
+use serde::Serialize;
 
 use crate::error::AppError;
 use crate::settings::Settings;
@@ -37,6 +38,32 @@ fn memory_kb(file: &str, name: &str) -> Option<u64> {
     let text = std::fs::read_to_string(file).ok()?;
     let line = text.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(':'))?;
     line.trim().strip_suffix("kB")?.trim().parse().ok()
+}
+
+/// Files that figures are written to.
+#[derive(Debug, Args)]
+struct Files {
+    /// Write all figures here, as JSON
+    #[arg(long, value_name = "FILE")]
+    json: Option<PathBuf>,
+    /// Write a picture of the stages' times here
+    #[arg(long, value_name = "FILE")]
+    svg: Option<PathBuf>,
+}
+
+impl Files {
+    /// Writes those that were asked for.
+    fn write(
+        &self,
+        figures: &impl Serialize,
+        picture: impl FnOnce() -> String,
+    ) -> Result<(), AppError> {
+        write(self.json.as_deref(), || {
+            serde_json::to_string_pretty(figures)
+                .map_err(|error| AppError::Other(error.to_string()))
+        })?;
+        write(self.svg.as_deref(), || Ok(picture()))
+    }
 }
 
 /// Writes what `text` gives to the file that was asked for, if one was.

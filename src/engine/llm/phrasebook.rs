@@ -124,7 +124,7 @@ impl Phrasebook {
         let wanted: Vec<&str> = self.calendar_of(english).iter().map(|&(_, name)| name).collect();
         let mut mended = translation;
         for names in [&own.weekdays[..], &own.months[..]] {
-            let found = self.named(names, &mended);
+            let found = named(own, names, &mended);
             let is_named = |name: &str| found.iter().any(|&(other, _)| other == name);
             let mut missing = wanted.iter().filter(|&&it| names.contains(&it) && !is_named(it));
             let mut strange = found.iter().filter(|(name, _)| !wanted.contains(name));
@@ -138,26 +138,24 @@ impl Phrasebook {
         }
         mended
     }
+}
 
-    /// Where `text` has one of `names` as a word.
-    fn named<'a>(&self, names: &[&'a str], text: &str) -> Vec<(&'a str, Range<usize>)> {
-        let mut found = Vec::new();
-        let mut at = 0;
-        for word in text.split_inclusive(|c: char| !c.is_alphabetic()) {
-            let start = at;
-            at += word.len();
-            let word = word.trim_end_matches(|c: char| !c.is_alphabetic());
-            let lower = word.to_lowercase();
-            let Some(&name) = names.iter().find(|&&name| name == lower) else { continue };
-            let end = start + word.len();
-            // Without it, the Portuguese weekdays are the second to the sixth of anything.
-            let is_ordinal = self.tag == "pt" && Calendar::is_ordinal(name);
-            if !is_ordinal || text[end..].starts_with("-feira") {
-                found.push((name, start..end));
-            }
+/// Where `text` has one of `names` as a word.
+fn named<'a>(own: &Calendar, names: &[&'a str], text: &str) -> Vec<(&'a str, Range<usize>)> {
+    let mut found = Vec::new();
+    let mut at = 0;
+    for word in text.split_inclusive(|c: char| !c.is_alphabetic()) {
+        let start = at;
+        at += word.len();
+        let word = word.trim_end_matches(|c: char| !c.is_alphabetic());
+        let lower = word.to_lowercase();
+        let Some(&name) = names.iter().find(|&&name| name == lower) else { continue };
+        let end = start + word.len();
+        if !own.wants_feira(name) || text[end..].starts_with("-feira") {
+            found.push((name, start..end));
         }
-        found
     }
+    found
 }
 
 #[cfg(test)]

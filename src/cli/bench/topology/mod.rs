@@ -47,12 +47,8 @@ pub struct TopologyArgs {
     /// Leave out what happens when a process is killed
     #[arg(long)]
     no_crash: bool,
-    /// Write all figures of all rounds here, as JSON
-    #[arg(long, value_name = "FILE")]
-    json: Option<PathBuf>,
-    /// Write a picture of the stages' times here
-    #[arg(long, value_name = "FILE")]
-    svg: Option<PathBuf>,
+    #[command(flatten)]
+    files: super::Files,
     /// Every stage a fast stub: what everything but the models costs
     #[arg(long)]
     stub: bool,
@@ -121,10 +117,7 @@ pub fn run(args: &TopologyArgs, settings: &Settings) -> Result<(), AppError> {
     let medians: Vec<Measured> = args.only.iter().map(|&it| median_of(it, &all)).collect();
     let sizes = report::deployed_bytes(settings, args.stub)?;
     print!("{}", report::table(&medians, args, settings, &sizes));
-    super::write(args.json.as_deref(), || {
-        serde_json::to_string_pretty(&all).map_err(|error| AppError::Other(error.to_string()))
-    })?;
-    super::write(args.svg.as_deref(), || Ok(report::picture(&medians)))
+    args.files.write(&all, || report::picture(&medians))
 }
 
 async fn measure(
