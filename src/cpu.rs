@@ -2,10 +2,17 @@
 //!
 //! Called by `main` before anything else.
 
+/// The processors that have all that is needed.
+pub const LEVEL: &str = if cfg!(target_arch = "aarch64") {
+    "ARMv8.2 with dot products (Cortex-A76, Neoverse N1, Apple M1, and newer)"
+} else {
+    "the x86-64-v3 level (Intel since 2013, AMD since 2015)"
+};
+
 /// Instruction sets that the bundled libraries are built for and this processor lacks.
 ///
-/// ggml is compiled for x86-64-v3; on other architectures its baseline is every
-/// processor's, and the list is empty.
+/// ggml is compiled for x86-64-v3. On 64-bit ARM candle's products of quantised matrices take
+/// instructions that came with ARMv8.2.
 #[must_use]
 pub fn missing_instruction_sets() -> Vec<&'static str> {
     #[cfg(target_arch = "x86_64")]
@@ -21,6 +28,12 @@ pub fn missing_instruction_sets() -> Vec<&'static str> {
         .map(|(name, _)| name)
         .collect()
     }
-    #[cfg(not(target_arch = "x86_64"))]
+    #[cfg(target_arch = "aarch64")]
+    if std::arch::is_aarch64_feature_detected!("dotprod") {
+        Vec::new()
+    } else {
+        vec!["DotProd"]
+    }
+    #[cfg(not(any(target_arch = "x86_64", target_arch = "aarch64")))]
     Vec::new()
 }

@@ -11,9 +11,9 @@ fn main() -> ExitCode {
     let missing = cpu::missing_instruction_sets();
     if !missing.is_empty() {
         eprintln!(
-            "mega-pipeline: this processor lacks {}. A processor of the x86-64-v3 level is \
-             needed (Intel since 2013, AMD since 2015).",
-            missing.join(", ")
+            "mega-pipeline: this processor lacks {}. One of {} is needed.",
+            missing.join(", "),
+            cpu::LEVEL
         );
         return ExitCode::from(exit::FAILED);
     }

@@ -119,7 +119,7 @@ fn processor() -> Check {
         Check::failed(
             "processor",
             format!("lacks {}", missing.join(", ")),
-            "use a machine of the x86-64-v3 level (Intel since 2013, AMD since 2015)",
+            format!("use a machine of {}", cpu::LEVEL),
         )
     }
 }

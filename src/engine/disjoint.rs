@@ -10,6 +10,7 @@ unsafe impl<T: Send> Send for Disjoint<T> {}
 
 impl<T> Disjoint<T> {
     /// The pointer itself; a method, so that closures take hold of the whole.
+    #[cfg(target_arch = "x86_64")]
     pub fn get(&self) -> *mut T {
         self.0
     }
