@@ -103,6 +103,31 @@ fn a_higher_speed_is_faster() {
     }
 }
 
+/// Of this process, in MB.
+fn resident_memory() -> u64 {
+    let status = std::fs::read_to_string("/proc/self/status").expect("Linux tells");
+    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).expect("the line");
+    line.trim().trim_end_matches(" kB").parse::<u64>().expect("a number") / 1000
+}
+
+#[test]
+fn after_a_text_voices_give_back_the_memory_that_speaking_took() {
+    let long = format!("{} {ENGLISH}", ENGLISH.replace('.', ","));
+    let mut voice = piper();
+    voice.say(&long, 1.0, &Cancel::default()).expect("it speaks");
+    let speaking = resident_memory();
+    voice.rest().expect("it rests");
+    let rested = resident_memory();
+    assert!(rested + 50 < speaking, "Piper: {rested} MB of {speaking}");
+    assert!(!voice.say(ENGLISH, 1.0, &Cancel::default()).expect("it speaks on").is_empty());
+
+    let mut voice = kokoro("af_heart", "en");
+    let loaded = resident_memory();
+    voice.say(&long, 1.0, &Cancel::default()).expect("it speaks");
+    let rested = resident_memory();
+    assert!(rested < loaded + 100, "Kokoro: {rested} MB, and {loaded} before");
+}
+
 #[test]
 fn an_impossible_speed_is_refused() {
     let mut voice = piper();

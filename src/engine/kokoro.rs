@@ -9,7 +9,7 @@ use std::fs;
 use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError};
 
-use ort::session::Session;
+use ort::session::{RunOptions, Session};
 use ort::value::Tensor;
 
 use super::kokoro_symbols::{Language, Vocabulary};
@@ -28,6 +28,8 @@ const CHUNK_PAUSE: usize = SAMPLE_RATE as usize / 10;
 /// The model that all Kokoro voices share.
 pub struct KokoroModel {
     session: Session,
+    /// Taking the memory anew for every sentence costs nothing that could be measured.
+    giving_back: RunOptions,
     vocabulary: Vocabulary,
 }
 
@@ -44,17 +46,20 @@ impl KokoroModel {
     ) -> Result<Arc<Mutex<Self>>, EngineError> {
         let vocabulary = Vocabulary::load(config)?;
         let session = onnx::quick_session(onnx, hardware)?;
-        Ok(Arc::new(Mutex::new(Self { session, vocabulary })))
+        let giving_back =
+            onnx::giving_back().map_err(|error| EngineError::load("Kokoro", error))?;
+        Ok(Arc::new(Mutex::new(Self { session, giving_back, vocabulary })))
     }
 
     /// Speaks at most [`MAX_TOKENS`] `tokens` in a `style` of [`STYLE_WIDTH`] numbers.
     fn run(&mut self, tokens: &[i64], style: &[f32], speed: f32) -> ort::Result<Vec<f32>> {
         let padded: Vec<i64> = [&[0], tokens, &[0]].concat();
-        let outputs = self.session.run(ort::inputs! {
+        let inputs = ort::inputs! {
             "input_ids" => Tensor::from_array(([1, padded.len()], padded))?,
             "style" => Tensor::from_array(([1, style.len()], style.to_vec()))?,
             "speed" => Tensor::from_array(([1], vec![speed]))?,
-        })?;
+        };
+        let outputs = self.session.run_with_options(inputs, &self.giving_back)?;
         let (_, samples) = outputs[0].try_extract_tensor::<f32>()?;
         Ok(samples.to_vec())
     }

@@ -16,6 +16,15 @@ pub trait Voice: Send {
     /// looks at `cancel` on its way.
     fn say(&mut self, sentence: &str, speed: f32, cancel: &Cancel)
     -> Result<Vec<f32>, EngineError>;
+
+    /// Gives back memory that only speaking needs, as far as that takes no time at every sentence.
+    /// For the end of a text; it takes as long as a short sound.
+    ///
+    /// # Errors
+    /// When the model fails.
+    fn rest(&mut self) -> Result<(), EngineError> {
+        Ok(())
+    }
 }
 
 /// `speed`, if a voice can speak at it: within 0.25 to 4.

@@ -69,6 +69,7 @@ impl Stage for Speak {
             audio.samples.extend(samples);
             Ok(())
         })?;
+        turn(&voice.engine, ctx.control.cancel)?.rest()?;
         // The whole and not each sentence, so that what was said softly stays softer.
         loudness::normalise(&mut audio);
         let timing = Timing {
