@@ -29,10 +29,9 @@ pub fn missing_instruction_sets() -> Vec<&'static str> {
         .collect()
     }
     #[cfg(target_arch = "aarch64")]
-    if std::arch::is_aarch64_feature_detected!("dotprod") {
-        Vec::new()
-    } else {
-        vec!["DotProd"]
+    {
+        let present = std::arch::is_aarch64_feature_detected!("dotprod");
+        if present { Vec::new() } else { vec!["DotProd"] }
     }
     #[cfg(not(any(target_arch = "x86_64", target_arch = "aarch64")))]
     Vec::new()
