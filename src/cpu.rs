@@ -2,9 +2,9 @@
 //!
 //! Called by `main` before anything else.
 
-/// The processors that have all that is needed.
+/// What a processor must be to have all that is needed.
 pub const LEVEL: &str = if cfg!(target_arch = "aarch64") {
-    "ARMv8.2 with dot products (Cortex-A76, Neoverse N1, Apple M1, and newer)"
+    "ARMv8.2 with dot products, asimddp (Cortex-A76, Neoverse N1, and newer)"
 } else {
     "the x86-64-v3 level (Intel since 2013, AMD since 2015)"
 };

@@ -11,7 +11,7 @@ fn main() -> ExitCode {
     let missing = cpu::missing_instruction_sets();
     if !missing.is_empty() {
         eprintln!(
-            "mega-pipeline: this processor lacks {}. One of {} is needed.",
+            "mega-pipeline: this processor lacks {}. A processor of {} is needed.",
             missing.join(", "),
             cpu::LEVEL
         );

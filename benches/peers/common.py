@@ -81,6 +81,11 @@ class Server:
         body = b"".join(parts) + head.encode() + file.read_bytes() + f"\r\n--{mark}--\r\n".encode()
         return self.ask(path, body, f"multipart/form-data; boundary={mark}")
 
+    def stop(self):
+        """For a server that only prepares what is measured."""
+        self.process.kill()
+        SERVERS.remove(self)
+
     def memory_mb(self):
         status = Path(f"/proc/{self.process.pid}/status").read_text()
         return int(re.search(r"VmHWM:\s+(\d+)", status)[1]) // 1024

@@ -1,4 +1,4 @@
-"""Recorded speech with known text, read by whisper.cpp and faster-whisper."""
+"""Recorded speech and our voices with known text, read by whisper.cpp and faster-whisper."""
 
 import os
 import tempfile
@@ -6,14 +6,15 @@ from pathlib import Path
 
 import numpy
 import soundfile
-from common import MODELS, THREADS, Row, Server, word_errors
+from common import MODELS, THREADS, Row, Server, english_sentences, word_errors
 
 RATE = 16_000
+VOICES = ["kokoro-voice-af_heart", "piper-en_US-joe-medium"]
 MODEL = MODELS / "whisper-base.en/ggml-base.en.bin"
 
 
 def recordings():
-    """Clips joined until they are long enough: seconds, samples, text."""
+    """Clips joined until they are long enough: what it is, samples, text."""
     folder = Path(os.environ["CLIPS"])
     clips = [
         (soundfile.read(path, dtype="float32")[0], path.with_suffix(".txt").read_text().strip())
@@ -30,7 +31,25 @@ def recordings():
             samples += [clips[at % len(clips)][0], numpy.zeros(RATE // 3, "float32")]
             texts.append(clips[at % len(clips)][1])
             at += 1
-        yield numpy.concatenate(samples), " ".join(texts)
+        samples = numpy.concatenate(samples)
+        yield f"{len(samples) / RATE:.0f} s", [samples], " ".join(texts)
+
+
+def sentences_said(folder):
+    """Twenty sentences, each a recording of its own, by voices in turn: as `recordings`."""
+    from faster_whisper import decode_audio
+
+    server = Server("synthesis_audio_en")
+    texts = [text for text in english_sentences() if len(text.split()) >= 6][:60:3]
+    recordings = []
+    for at, text in enumerate(texts):
+        body = {"input": text, "voice": VOICES[at % len(VOICES)], "response_format": "wav"}
+        path = folder / "said.wav"
+        path.write_bytes(server.open("/v1/audio/speech", body).read())
+        recordings.append(decode_audio(str(path), sampling_rate=RATE))
+    server.stop()
+    seconds = sum(map(len, recordings)) / RATE
+    yield f"{len(texts)} sentences of two voices, {seconds:.0f} s", recordings, " ".join(texts)
 
 
 def rows():
@@ -43,19 +62,22 @@ def rows():
         os.environ["WHISPER_BASE"], device="cpu", compute_type="int8", cpu_threads=THREADS
     )
     folder = Path(tempfile.mkdtemp())
-    for samples, text in recordings():
-        seconds = len(samples) / RATE
-        path = folder / f"{seconds:.0f}.wav"
-        soundfile.write(path, samples, RATE)
+    for what, recorded, text in [*recordings(), *sentences_said(folder)]:
+        paths = [folder / f"{what}-{at}.wav" for at in range(len(recorded))]
+        for path, samples in zip(paths, recorded):
+            soundfile.write(path, samples, RATE)
 
-        def ours(path=path):
-            return server.upload("/v1/audio/transcriptions", path, language="en")["text"]
+        def ours(paths=paths):
+            address = "/v1/audio/transcriptions"
+            return " ".join(server.upload(address, path, language="en")["text"] for path in paths)
 
-        def whisper_cpp(samples=samples):
-            return " ".join(part.text for part in cpp.transcribe(samples, language="en"))
+        def whisper_cpp(recorded=recorded):
+            parts = [cpp.transcribe(samples, language="en") for samples in recorded]
+            return " ".join(part.text for part in sum(parts, []))
 
-        def faster_whisper(samples=samples):
-            return "".join(part.text for part in faster.transcribe(samples, language="en")[0])
+        def faster_whisper(recorded=recorded):
+            parts = [faster.transcribe(samples, language="en")[0] for samples in recorded]
+            return "".join(part.text for part in sum(map(list, parts), []))
 
         own_errors = word_errors(text, ours())
         for name, theirs in [
@@ -63,7 +85,7 @@ def rows():
             ("faster-whisper, base int8, beam 5", faster_whisper),
         ]:
             yield Row(
-                f"transcribe {seconds:.0f} s",
+                f"transcribe {what}",
                 name,
                 lambda run=ours: run() and None,
                 lambda run=theirs: run() and None,

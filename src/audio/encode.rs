@@ -121,7 +121,7 @@ fn write(audio: &Audio, sink: impl Write + Seek) -> Result<(), hound::Error> {
 /// A sample as 16-bit PCM has it. What is no number becomes 0, which is silence.
 fn pcm16(sample: f32) -> i16 {
     let level = sample.clamp(-1.0, 1.0) * 32_767.0;
-    // `round` is a call of a function where the processor is not known to have an instruction.
+    // Rounds halves away from zero as `round` does, which is a library call on baseline x86-64.
     (level + 0.5_f32.copysign(level)) as i16
 }
 

@@ -117,10 +117,11 @@ fn commit(
 }
 
 /// Options of a run at whose end ONNX Runtime gives back the memory that runs took. Without them it
-/// keeps as much as the longest sentence needed, some 150 MB for a voice.
+/// keeps as much as the longest sentence needed, some 200 MB for a voice.
 ///
 /// # Errors
-/// When ONNX Runtime knows no such option.
+/// When the options cannot be made. A session without an arena, which none here is, would refuse
+/// the run.
 pub fn giving_back() -> ort::Result<RunOptions> {
     let mut options = RunOptions::new()?;
     options.add_config_entry("memory.enable_memory_arena_shrinkage", "cpu:0")?;

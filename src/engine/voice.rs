@@ -17,7 +17,7 @@ pub trait Voice: Send {
     fn say(&mut self, sentence: &str, speed: f32, cancel: &Cancel)
     -> Result<Vec<f32>, EngineError>;
 
-    /// Gives back memory that only speaking needs, as far as that takes no time at every sentence.
+    /// Gives back memory that speaking took, where doing so after every sentence would cost time.
     /// For the end of a text; it takes as long as a short sound.
     ///
     /// # Errors

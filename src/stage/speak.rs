@@ -69,7 +69,9 @@ impl Stage for Speak {
             audio.samples.extend(samples);
             Ok(())
         })?;
-        turn(&voice.engine, ctx.control.cancel)?.rest()?;
+        if total > 0 {
+            rest(&voice);
+        }
         // The whole and not each sentence, so that what was said softly stays softer.
         loudness::normalise(&mut audio);
         let timing = Timing {
@@ -83,6 +85,17 @@ impl Stage for Speak {
             ..Timing::default()
         };
         Ok(StageOutput { artifact: Artifact::Audio(audio), timing })
+    }
+}
+
+/// Has `voice` give back memory, unless somebody else speaks with it, who does so afterwards.
+///
+/// Direct requests do not: they are often one sentence, whose answer would come later for it.
+fn rest(voice: &Loaded<dyn Voice>) {
+    if let Some(mut engine) = voice.engine.try_lock()
+        && let Err(error) = engine.rest()
+    {
+        tracing::warn!(%error, "a voice kept its memory");
     }
 }
 
