@@ -18,7 +18,8 @@ COPY Cargo.toml Cargo.lock build.rs rustfmt.toml clippy.toml ./
 COPY .cargo .cargo
 COPY cmake cmake
 RUN mkdir src benches \
-    && echo 'fn main() {}' | tee src/main.rs benches/parts.rs benches/queue.rs benches/translate.rs >/dev/null \
+    && echo 'fn main() {}' \
+        | tee src/main.rs benches/pages.rs benches/parts.rs benches/queue.rs benches/translate.rs >/dev/null \
     && touch src/lib.rs
 RUN --mount=type=cache,target=/usr/local/cargo/registry \
     cargo build --release --locked --no-default-features

@@ -1,4 +1,4 @@
-//! The small work between the models: reading a text, making it speakable, tokens, sample rates.
+//! The small work between the models: reading a text, making it speakable, tokens, sample rates, WAV.
 //!
 //! `cargo bench --bench parts`. The tokenizer needs the model qwen2.5-coder-1.5b-instruct.
 
@@ -7,8 +7,8 @@
 use std::hint::black_box;
 
 use criterion::{Criterion, Throughput, criterion_group, criterion_main};
-use mega_pipeline::audio::SPEECH_RATE;
 use mega_pipeline::audio::resample::Resampler;
+use mega_pipeline::audio::{Audio, SPEECH_RATE, wav_bytes};
 use mega_pipeline::config::Config;
 use mega_pipeline::engine::llm::Tokenizer;
 use mega_pipeline::models::ModelStore;
@@ -47,11 +47,11 @@ fn texts(criterion: &mut Criterion) {
 
 fn sound(criterion: &mut Criterion) {
     const SECONDS: u32 = 60;
+    let wave = |rate: u32| (0..rate * SECONDS).map(|at| (at as f32 * 0.05).sin() * 0.5);
     let mut group = criterion.benchmark_group("a minute of sound");
     group.throughput(Throughput::Elements(u64::from(SECONDS)));
     for rate in [48_000, 44_100, 22_050] {
-        let samples: Vec<f32> =
-            (0..rate * SECONDS).map(|at| (at as f32 * 0.05).sin() * 0.5).collect();
+        let samples: Vec<f32> = wave(rate).collect();
         group.bench_function(format!("from {rate} Hz to {SPEECH_RATE} Hz"), |bencher| {
             bencher.iter(|| {
                 let mut out = Vec::new();
@@ -62,6 +62,10 @@ fn sound(criterion: &mut Criterion) {
             });
         });
     }
+    let audio = Audio { sample_rate: 24_000, samples: wave(24_000).collect() };
+    group.bench_function("to a WAV file in memory", |bencher| {
+        bencher.iter(|| wav_bytes(black_box(&audio)));
+    });
     group.finish();
 }
 
