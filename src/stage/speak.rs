@@ -88,7 +88,7 @@ impl Stage for Speak {
     }
 }
 
-/// Has `voice` give back memory, unless somebody else speaks with it, who does so afterwards.
+/// Has `voice` give back memory, unless somebody else is speaking with it: the next job does it then.
 ///
 /// Direct requests do not: they are often one sentence, whose answer would come later for it.
 fn rest(voice: &Loaded<dyn Voice>) {
