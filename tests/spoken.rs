@@ -2,7 +2,7 @@
 
 use mega_pipeline::text::spoken::prepare;
 
-const ENGLISH: [(&str, &str); 66] = [
+const ENGLISH: [(&str, &str); 72] = [
     // Numbers
     ("We counted 3 birds.", "We counted three birds."),
     ("We counted 1,234 birds.", "We counted one thousand two hundred and thirty-four birds."),
@@ -45,6 +45,12 @@ const ENGLISH: [(&str, &str); 66] = [
     // Units
     ("It is 5 km away.", "It is five kilometers away."),
     ("Drive at 100 km/h.", "Drive at one hundred kilometers per hour."),
+    ("Light does 300,000 km/s.", "Light does three hundred thousand kilometers per second."),
+    ("It falls at 9.8 m/s².", "It falls at nine point eight meters per second squared."),
+    ("At most 50 mg/L.", "At most fifty milligrams per liter."),
+    ("It writes 30 tokens/s.", "It writes thirty tokens per second."),
+    ("It costs $5/month.", "It costs five dollars per month."),
+    ("A photo of 12 MP.", "A photo of twelve megapixels."),
     ("Add 1 kg of flour.", "Add one kilogram of flour."),
     (
         "It was 20°C, not 68 °F.",
@@ -83,7 +89,7 @@ const ENGLISH: [(&str, &str); 66] = [
     ("So happy 🎉👩‍💻 today ❤️!", "So happy today !"),
 ];
 
-const FRENCH: [(&str, &str); 64] = [
+const FRENCH: [(&str, &str); 73] = [
     // Nombres
     ("Il y a 3 oiseaux.", "Il y a trois oiseaux."),
     ("Il y a 1 234 oiseaux.", "Il y a mille deux cent trente-quatre oiseaux."),
@@ -132,6 +138,15 @@ const FRENCH: [(&str, &str); 64] = [
     // Unités
     ("C'est à 5 km d'ici.", "C'est à cinq kilomètres d'ici."),
     ("Roulez à 100 km/h.", "Roulez à cent kilomètres à l'heure."),
+    ("La lumière : 300 000 km/s.", "La lumière : trois cent mille kilomètres par seconde."),
+    ("Au plus 50 mg/l.", "Au plus cinquante milligrammes par litre."),
+    ("Elle prend 6,5 l/100 km.", "Elle prend six virgule cinq litres aux cent kilomètres."),
+    ("Il affiche 25 images/s.", "Il affiche vingt-cinq images par seconde."),
+    ("Cela coûte 10 €/mois.", "Cela coûte dix euros par mois."),
+    ("Une photo de 12 MP.", "Une photo de douze mégapixels."),
+    ("En 48 h au plus.", "En quarante-huit heures au plus."),
+    ("Il a fallu 1,5 h.", "Il a fallu un virgule cinq heure."),
+    ("Durée : 1 h 30 min.", "Durée : une heure trente."),
     ("Ajoutez 1 kg de farine.", "Ajoutez un kilogramme de farine."),
     ("Attendez 1 min puis 21 s.", "Attendez une minute puis vingt et une secondes."),
     ("Il fait 20 °C.", "Il fait vingt degrés Celsius."),

@@ -35,14 +35,13 @@ const CURRENCIES: [(&str, &str, &str, &str, &str); 5] = [
     ("¥", "yen", "yen", "sen", "sen"),
 ];
 
-/// Written, said of one, said of many.
-const UNITS: [(&str, &str, &str); 56] = [
-    ("km/h", "kilometer per hour", "kilometers per hour"),
-    ("m/s", "meter per second", "meters per second"),
-    ("tokens/s", "token per second", "tokens per second"),
-    ("MB/s", "megabyte per second", "megabytes per second"),
-    ("GB/s", "gigabyte per second", "gigabytes per second"),
-    ("Mbit/s", "megabit per second", "megabits per second"),
+/// Written, said of one, said of many. One over another is said with `per`, except what is here.
+const UNITS: [(&str, &str, &str); 71] = [
+    ("L/100 km", "liter per hundred kilometers", "liters per hundred kilometers"),
+    ("l/100 km", "liter per hundred kilometers", "liters per hundred kilometers"),
+    ("Mbps", "megabit per second", "megabits per second"),
+    ("Gbps", "gigabit per second", "gigabits per second"),
+    ("rpm", "revolution per minute", "revolutions per minute"),
     ("mph", "mile per hour", "miles per hour"),
     ("km²", "square kilometer", "square kilometers"),
     ("m²", "square meter", "square meters"),
@@ -70,6 +69,7 @@ const UNITS: [(&str, &str, &str); 56] = [
     ("ns", "nanosecond", "nanoseconds"),
     ("sec", "second", "seconds"),
     ("s", "second", "seconds"),
+    ("s²", "second squared", "seconds squared"),
     ("min", "minute", "minutes"),
     ("hrs", "hour", "hours"),
     ("hr", "hour", "hours"),
@@ -82,14 +82,29 @@ const UNITS: [(&str, &str, &str); 56] = [
     ("KiB", "kibibyte", "kibibytes"),
     ("MiB", "mebibyte", "mebibytes"),
     ("GiB", "gibibyte", "gibibytes"),
+    ("kbit", "kilobit", "kilobits"),
+    ("Mbit", "megabit", "megabits"),
+    ("Gbit", "gigabit", "gigabits"),
+    ("MP", "megapixel", "megapixels"),
+    ("px", "pixel", "pixels"),
     ("Hz", "hertz", "hertz"),
     ("kHz", "kilohertz", "kilohertz"),
     ("MHz", "megahertz", "megahertz"),
     ("GHz", "gigahertz", "gigahertz"),
+    ("Wh", "watt hour", "watt hours"),
     ("kWh", "kilowatt hour", "kilowatt hours"),
+    ("MWh", "megawatt hour", "megawatt hours"),
+    ("GWh", "gigawatt hour", "gigawatt hours"),
+    ("TWh", "terawatt hour", "terawatt hours"),
     ("kW", "kilowatt", "kilowatts"),
     ("MW", "megawatt", "megawatts"),
+    ("GW", "gigawatt", "gigawatts"),
     ("W", "watt", "watts"),
+    ("V", "volt", "volts"),
+    ("kV", "kilovolt", "kilovolts"),
+    ("hPa", "hectopascal", "hectopascals"),
+    ("dB", "decibel", "decibels"),
+    ("kcal", "kilocalorie", "kilocalories"),
     ("°C", "degree Celsius", "degrees Celsius"),
     ("°F", "degree Fahrenheit", "degrees Fahrenheit"),
     ("°", "degree", "degrees"),
@@ -203,6 +218,9 @@ static RULES: LazyLock<Vec<Rule>> = LazyLock::new(|| {
             Some(plural(&SPELLER.year(&format!("{}{}0", &it["century"], &it["ten"]))))
         }),
         rule(r"['’]?\b(?P<ten>[2-9]0)s\b", |it| Some(plural(&SPELLER.cardinal(&it["ten"])))),
+        rule(r"(?P<amount>[$€£]\s?\d[\d,.]*)/(?P<per>\p{L}+)", |it| {
+            Some(format!("{} per {}", &it["amount"], one_of(&it["per"])))
+        }),
         rule(
             &format!(
                 r"(?P<currency>{currencies})\s?(?P<whole>\d[\d,]*)(?:\.(?P<decimals>\d+))?(?:\s?(?P<scale>{scale}|[kKmMB]|bn)\b)?"
@@ -215,7 +233,15 @@ static RULES: LazyLock<Vec<Rule>> = LazyLock::new(|| {
         ),
         rule(r"\b(?P<hour>\d{1,2})\s?(?P<half>[AaPp])(?:\.[Mm]\.(?P<end>$)?|[Mm]\b)", time),
         rule(&format!(r"{NUMBER}\s?%"), |it| Some(format!("{} percent", number(it)))),
-        rule(&format!(r"{NUMBER}[ \u{{a0}}]?(?P<unit>{units})(?P<after>$|[^\w²³/])"), measure),
+        rule(
+            &format!(
+                r"{NUMBER}[ \u{{a0}}]?(?P<unit>{units})(?:/(?P<per>{units}))?(?P<after>$|[^\w²³/])"
+            ),
+            measure,
+        ),
+        rule(r"(?P<number>\d\s)(?P<what>\p{L}{3,})/(?P<per>s|min|h)\b", |it| {
+            Some(format!("{}{} per {}", &it["number"], &it["what"], one_of(&it["per"])))
+        }),
     ]);
     rules.extend(rules::versions(SPELLER));
     rules.extend([
@@ -359,7 +385,13 @@ fn measure(found: &Captures<'_>) -> Option<String> {
     let (_, one, many) = UNITS.iter().find(|(unit, ..)| *unit == &found["unit"])?;
     let unit =
         if &found["whole"] == "1" && group(found, "decimals").is_none() { one } else { many };
-    Some(format!("{} {unit}{}", number(found), &found["after"]))
+    let per = group(found, "per").map_or_else(String::new, |it| format!(" per {}", one_of(it)));
+    Some(format!("{} {unit}{per}{}", number(found), &found["after"]))
+}
+
+/// One of the unit that is written like this, if it is one.
+fn one_of(written: &str) -> &str {
+    UNITS.iter().find(|(unit, ..)| *unit == written).map_or(written, |(_, one, _)| one)
 }
 
 fn fraction(found: &Captures<'_>) -> String {

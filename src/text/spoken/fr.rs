@@ -19,18 +19,23 @@ const CURRENCIES: [(&str, &str, &str, &str, bool); 5] = [
     ("¥", "yen", "yens", "sens", false),
 ];
 
-/// Written, said of one, said of many, whether it is feminine.
-const UNITS: [(&str, &str, &str, bool); 43] = [
+/// Written, said of one, said of many, whether it is feminine. One over another is said with
+/// `par`, except what is here.
+const UNITS: [(&str, &str, &str, bool); 68] = [
     ("km/h", "kilomètre à l'heure", "kilomètres à l'heure", false),
-    ("m/s", "mètre par seconde", "mètres par seconde", false),
-    ("Mo/s", "mégaoctet par seconde", "mégaoctets par seconde", false),
+    ("tr/min", "tour par minute", "tours par minute", false),
+    ("l/100 km", "litre aux cent kilomètres", "litres aux cent kilomètres", false),
+    ("L/100 km", "litre aux cent kilomètres", "litres aux cent kilomètres", false),
     ("km²", "kilomètre carré", "kilomètres carrés", false),
     ("m²", "mètre carré", "mètres carrés", false),
     ("m³", "mètre cube", "mètres cubes", false),
     ("km", "kilomètre", "kilomètres", false),
     ("cm", "centimètre", "centimètres", false),
     ("mm", "millimètre", "millimètres", false),
+    ("µm", "micromètre", "micromètres", false),
+    ("nm", "nanomètre", "nanomètres", false),
     ("m", "mètre", "mètres", false),
+    ("ha", "hectare", "hectares", false),
     ("kg", "kilogramme", "kilogrammes", false),
     ("mg", "milligramme", "milligrammes", false),
     ("g", "gramme", "grammes", false),
@@ -39,9 +44,13 @@ const UNITS: [(&str, &str, &str, bool); 43] = [
     ("cl", "centilitre", "centilitres", false),
     ("l", "litre", "litres", false),
     ("L", "litre", "litres", false),
+    ("ns", "nanoseconde", "nanosecondes", true),
+    ("µs", "microseconde", "microsecondes", true),
     ("ms", "milliseconde", "millisecondes", true),
     ("s", "seconde", "secondes", true),
+    ("s²", "seconde carrée", "secondes carrées", true),
     ("min", "minute", "minutes", true),
+    ("h", "heure", "heures", true),
     ("ko", "kilooctet", "kilooctets", false),
     ("Ko", "kilooctet", "kilooctets", false),
     ("Mo", "mégaoctet", "mégaoctets", false),
@@ -53,14 +62,31 @@ const UNITS: [(&str, &str, &str, bool); 43] = [
     ("TB", "téraoctet", "téraoctets", false),
     ("Gio", "gibioctet", "gibioctets", false),
     ("GiB", "gibioctet", "gibioctets", false),
+    ("Mio", "mébioctet", "mébioctets", false),
+    ("MiB", "mébioctet", "mébioctets", false),
+    ("kbit", "kilobit", "kilobits", false),
+    ("Mbit", "mégabit", "mégabits", false),
+    ("Gbit", "gigabit", "gigabits", false),
+    ("MP", "mégapixel", "mégapixels", false),
+    ("px", "pixel", "pixels", false),
     ("Hz", "hertz", "hertz", false),
     ("kHz", "kilohertz", "kilohertz", false),
     ("MHz", "mégahertz", "mégahertz", false),
     ("GHz", "gigahertz", "gigahertz", false),
+    ("Wh", "wattheure", "wattheures", false),
     ("kWh", "kilowattheure", "kilowattheures", false),
+    ("MWh", "mégawattheure", "mégawattheures", false),
+    ("GWh", "gigawattheure", "gigawattheures", false),
+    ("TWh", "térawattheure", "térawattheures", false),
     ("kW", "kilowatt", "kilowatts", false),
     ("MW", "mégawatt", "mégawatts", false),
+    ("GW", "gigawatt", "gigawatts", false),
     ("W", "watt", "watts", false),
+    ("V", "volt", "volts", false),
+    ("kV", "kilovolt", "kilovolts", false),
+    ("hPa", "hectopascal", "hectopascals", false),
+    ("dB", "décibel", "décibels", false),
+    ("kcal", "kilocalorie", "kilocalories", true),
     ("°C", "degré Celsius", "degrés Celsius", false),
     ("°F", "degré Fahrenheit", "degrés Fahrenheit", false),
     ("°", "degré", "degrés", false),
@@ -152,6 +178,9 @@ static RULES: LazyLock<Vec<Rule>> = LazyLock::new(|| {
             Some("vingt-quatre heures sur vingt-quatre".into())
         }),
         rule(r"\b7\s?j(?:ours)?\s?/\s?7\b", |_| Some("sept jours sur sept".into())),
+        rule(r"(?P<currency>[$£€])/(?P<per>\p{L}+)", |it| {
+            Some(format!("{} par {}", &it["currency"], one_of(&it["per"])))
+        }),
         rule(&format!(r"(?P<currency>[$£€])\s?{NUMBER}(?:\s(?P<scale>{scale}))?"), money),
         rule(
             &format!(
@@ -159,10 +188,17 @@ static RULES: LazyLock<Vec<Rule>> = LazyLock::new(|| {
             ),
             money,
         ),
-        rule(r"\b(?P<hour>\d{1,2})\s?[h:]\s?(?P<minute>[0-5]\d)\b", time),
+        rule(r"\b(?P<whole>\d+)[,.](?P<decimals>\d+)\s?(?P<unit>h)(?P<after>$|[^\w/])", measure),
+        rule(r"\b(?P<hour>\d{1,2})\s?[h:]\s?(?P<minute>[0-5]\d)(?:\s?min)?\b", time),
         rule(r"\b(?P<hour>\d{1,2})\s?h\b", time),
         rule(&format!(r"{NUMBER}\s?%"), |it| Some(format!("{} pour cent", number(it)))),
-        rule(&format!(r"{NUMBER}\s?(?P<unit>{units})(?P<after>$|[^\w²³/])"), measure),
+        rule(
+            &format!(r"{NUMBER}\s?(?P<unit>{units})(?:/(?P<per>{units}))?(?P<after>$|[^\w²³/])"),
+            measure,
+        ),
+        rule(r"(?P<number>\d\s)(?P<what>\p{L}{3,})/(?P<per>s|min|h)\b", |it| {
+            Some(format!("{}{} par {}", &it["number"], &it["what"], one_of(&it["per"])))
+        }),
     ]);
     rules.extend(rules::versions(SPELLER));
     rules.extend([
@@ -281,7 +317,13 @@ fn measure(found: &Captures<'_>) -> Option<String> {
     let (_, one, many, feminine) = *UNITS.iter().find(|(unit, ..)| *unit == &found["unit"])?;
     let whole = group(found, "decimals").is_none();
     let number = agree(number(found), feminine && whole);
-    Some(format!("{number} {}{}", unit(found, one, many), &found["after"]))
+    let per = group(found, "per").map_or_else(String::new, |it| format!(" par {}", one_of(it)));
+    Some(format!("{number} {}{per}{}", unit(found, one, many), &found["after"]))
+}
+
+/// One of the unit that is written like this, if it is one.
+fn one_of(written: &str) -> &str {
+    UNITS.iter().find(|(unit, ..)| *unit == written).map_or(written, |(_, one, ..)| one)
 }
 
 fn fraction(found: &Captures<'_>) -> String {
