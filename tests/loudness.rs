@@ -3,12 +3,9 @@
 mod support;
 
 use mega_pipeline::audio::{Audio, loudness};
-use mega_pipeline::config::{Config, Origin};
 use mega_pipeline::engine::{Cancel, Control};
-use mega_pipeline::models::ModelStore;
-use mega_pipeline::settings::Settings;
-use mega_pipeline::stage::{self, Artifact, Artifacts, StageContext, StageKind};
-use support::models_dir;
+use mega_pipeline::stage::{Artifact, StageContext, StageKind};
+use support::voices::{stages, to_say};
 
 const ENGLISH: &str =
     "Containers are light. They start in a second!\n\nWhat would you do with a thousand of them?";
@@ -17,22 +14,11 @@ const PORTUGUESE: &str = "Os contêineres são leves. O que você faria com mil 
 
 /// Has the stage `kind` speak `text`, in English or in the language `target`.
 fn speak(kind: StageKind, target: &str, text: &str) -> Audio {
-    let mut config = Config::defaults();
-    let models = models_dir().to_string_lossy().into_owned();
-    config.set("models_dir", &models, Origin::Default).expect("a setting");
-    config.set("target", target, Origin::Default).expect("a setting");
-    let settings = Settings::new(&config).expect("valid settings");
-    let mut stages =
-        stage::local(&settings, &ModelStore::open(&settings.models_dir).expect("a store"));
+    let (settings, mut stages) = stages(target);
     let stage = stages.iter_mut().find(|stage| stage.kind() == kind).expect("all five are there");
-    let inputs = Artifacts {
-        text: Some(text.to_owned()),
-        translation: Some(text.to_owned()),
-        ..Artifacts::default()
-    };
     let control = Control { cancel: &Cancel::default(), progress: &|_| {} };
     let context = StageContext { options: &settings.defaults, control };
-    match stage.run(&inputs, &context).expect("it speaks").artifact {
+    match stage.run(&to_say(text), &context).expect("it speaks").artifact {
         Artifact::Audio(audio) => audio,
         other => panic!("{kind} made {other:?}"),
     }

@@ -5,16 +5,13 @@ mod support;
 use std::time::Instant;
 
 use mega_pipeline::audio::{self, Audio};
-use mega_pipeline::config::{Config, Origin};
 use mega_pipeline::engine::kokoro::{Kokoro, KokoroModel};
 use mega_pipeline::engine::phonemes::{self, TIE};
 use mega_pipeline::engine::vad::Vad;
 use mega_pipeline::engine::{Cancel, Control, EngineError, Hardware, Voice};
-use mega_pipeline::models::ModelStore;
-use mega_pipeline::settings::Settings;
-use mega_pipeline::stage::{self, Artifacts, StageContext, StageKind};
+use mega_pipeline::stage::{StageContext, StageKind};
 use support::process::{mega, run};
-use support::voices::{kokoro, piper};
+use support::voices::{kokoro, piper, stages, to_say};
 use support::{model_file, models_dir, start_speech};
 
 const HARDWARE: Hardware = Hardware { threads: 2, gpu: None };
@@ -116,14 +113,9 @@ fn resident_memory() -> u64 {
 
 #[test]
 fn after_a_job_voices_keep_little_of_the_memory_that_speaking_took() {
-    let mut config = Config::defaults();
-    let models = models_dir().to_string_lossy().into_owned();
-    config.set("models_dir", &models, Origin::Default).expect("a setting");
-    let settings = Settings::new(&config).expect("valid settings");
-    let mut stages = stage::local(&settings, &ModelStore::open(models).expect("a store"));
+    let (settings, mut stages) = stages("fr");
     let long = format!("{} {ENGLISH}", ENGLISH.replace('.', ","));
-    let inputs =
-        Artifacts { text: Some(long.clone()), translation: Some(long), ..Artifacts::default() };
+    let inputs = to_say(&long);
     let control = Control { cancel: &Cancel::default(), progress: &|_| {} };
     let context = StageContext { options: &settings.defaults, control };
     // Where all was kept, there were 255 and 180 MB more.
