@@ -5,7 +5,7 @@ mod support;
 use mega_pipeline::audio::{Audio, loudness};
 use mega_pipeline::engine::{Cancel, Control};
 use mega_pipeline::stage::{Artifact, StageContext, StageKind};
-use support::voices::{stages, to_say};
+use support::stages::{inputs, stages};
 
 const ENGLISH: &str =
     "Containers are light. They start in a second!\n\nWhat would you do with a thousand of them?";
@@ -18,7 +18,7 @@ fn speak(kind: StageKind, target: &str, text: &str) -> Audio {
     let stage = stages.iter_mut().find(|stage| stage.kind() == kind).expect("all five are there");
     let control = Control { cancel: &Cancel::default(), progress: &|_| {} };
     let context = StageContext { options: &settings.defaults, control };
-    match stage.run(&to_say(text), &context).expect("it speaks").artifact {
+    match stage.run(&inputs(text), &context).expect("it speaks").artifact {
         Artifact::Audio(audio) => audio,
         other => panic!("{kind} made {other:?}"),
     }

@@ -9,9 +9,11 @@ use std::sync::Mutex;
 use mega_pipeline::engine::firefox::Firefox;
 use mega_pipeline::engine::marian::Marian;
 use mega_pipeline::engine::{Cancel, Control, EngineError, Progress, Translator};
+use mega_pipeline::stage::{Artifact, StageContext, StageKind};
 use mega_pipeline::text::sentences;
 
-use crate::support::{hardware, model_file};
+use crate::support::stages::{inputs, stages};
+use crate::support::{hardware, model_file, undisturbed};
 
 const MODEL: &str = "firefox-en-pt";
 
@@ -93,6 +95,28 @@ fn a_long_text_keeps_its_paragraphs_lists_and_sentences_in_firefox() {
 fn a_long_text_keeps_its_paragraphs_lists_and_sentences_in_marian() {
     let tiny = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/marian-tiny");
     keeps_the_structure(&mut Marian::load(&tiny, &hardware()).expect("the fixture loads"));
+}
+
+#[test]
+fn the_stage_gives_back_paragraphs_and_lists() {
+    let (settings, mut stages) = stages("pt");
+    let stage = stages.iter_mut().find(|it| it.kind() == StageKind::TranslateText);
+    let english = "You need:\n- a box. A big one.\n- two lids\n1. Open the box.\n\nThat is all.";
+    let translated = undisturbed(|control| {
+        let context = StageContext { options: &settings.defaults, control: *control };
+        stage.expect("all five are there").run(&inputs(english), &context)
+    });
+    let Artifact::Text(text) = translated.expect("a translation").artifact else {
+        panic!("a translation is a text");
+    };
+    println!("{text}");
+    let begin = |text: &str| -> Vec<String> {
+        text.lines().map(|line| line.chars().take(2).collect()).collect()
+    };
+    let lines = begin(&text);
+    assert_eq!(lines.len(), 6, "{text}");
+    assert_eq!(lines[1..5], begin(english)[1..5], "{text}");
+    assert_eq!(text.matches('.').count(), english.matches('.').count(), "{text}");
 }
 
 #[test]

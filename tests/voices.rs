@@ -11,7 +11,8 @@ use mega_pipeline::engine::vad::Vad;
 use mega_pipeline::engine::{Cancel, Control, EngineError, Hardware, Voice};
 use mega_pipeline::stage::{StageContext, StageKind};
 use support::process::{mega, run};
-use support::voices::{kokoro, piper, stages, to_say};
+use support::stages::{inputs, stages};
+use support::voices::{kokoro, piper};
 use support::{model_file, models_dir, start_speech};
 
 const HARDWARE: Hardware = Hardware { threads: 2, gpu: None };
@@ -115,7 +116,7 @@ fn resident_memory() -> u64 {
 fn after_a_job_voices_keep_little_of_the_memory_that_speaking_took() {
     let (settings, mut stages) = stages("fr");
     let long = format!("{} {ENGLISH}", ENGLISH.replace('.', ","));
-    let inputs = to_say(&long);
+    let inputs = inputs(&long);
     let control = Control { cancel: &Cancel::default(), progress: &|_| {} };
     let context = StageContext { options: &settings.defaults, control };
     // Where all was kept, there were 255 and 180 MB more.

@@ -7,7 +7,7 @@ use super::{Artifact, Artifacts, Stage, StageContext, StageError, StageKind, Sta
 use crate::audio::join::Joiner;
 use crate::audio::{Audio, loudness};
 use crate::engine::{Control, Voice, end_turn, turn};
-use crate::text::sentences;
+use crate::text::{UNTRANSLATED, sentences};
 
 /// The voice's own pace.
 const SPEED: f32 = 1.0;
@@ -121,7 +121,9 @@ pub(super) fn say(
     for paragraph in paragraphs {
         for sentence in paragraph {
             let mut engine = turn(&voice.engine, control.cancel)?;
-            let sound = engine.say(sentence, speed, control.cancel)?;
+            // Said like this, it would be a word.
+            let said = sentence.replacen(UNTRANSLATED, "", 1);
+            let sound = engine.say(&said, speed, control.cancel)?;
             // Others who need the voice have their turn between two sentences.
             end_turn(engine);
             let mut samples = Vec::new();

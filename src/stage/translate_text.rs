@@ -57,8 +57,8 @@ impl Stage for TranslateText {
     }
 }
 
-/// Translates a text in the language `source`; gives it with the same paragraphs, and the number
-/// of sentences.
+/// Translates a text in the language `source`; gives it with the same paragraphs and lists, and
+/// the number of sentences.
 ///
 /// # Errors
 /// When the translator fails or the work is canceled.
@@ -69,13 +69,22 @@ pub(super) fn translate(
     control: &Control<'_>,
 ) -> Result<(String, usize), StageError> {
     let paragraphs = sentences::paragraphs(text, source);
-    // One flat list, so that an engine sees sentences in context and in batches.
-    let flat: Vec<String> = paragraphs.iter().flatten().cloned().collect();
+    // One flat list, so that an engine sees sentences in context and in batches; without what
+    // makes an item of a list, which is no language.
+    let flat: Vec<String> = paragraphs
+        .iter()
+        .flatten()
+        .map(|sentence| sentences::part_marker(sentence).1.to_owned())
+        .collect();
     let mut translated =
         turn(&translator.engine, control.cancel)?.translate(&flat, control)?.into_iter();
     let translation: Vec<Vec<String>> = paragraphs
         .iter()
-        .map(|paragraph| translated.by_ref().take(paragraph.len()).collect())
+        .map(|paragraph| {
+            let made = paragraph.iter().zip(translated.by_ref());
+            made.map(|(sentence, made)| sentences::part_marker(sentence).0.to_owned() + &made)
+                .collect()
+        })
         .collect();
     Ok((sentences::join(&translation), flat.len()))
 }

@@ -15,3 +15,6 @@ pub mod word_errors;
 
 pub use language::Language;
 pub use transcript::{Segment, Transcript};
+
+/// What a sentence begins with that no engine could translate and that stays in English.
+pub const UNTRANSLATED: &str = "[en] ";

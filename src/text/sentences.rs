@@ -33,10 +33,26 @@ pub fn paragraphs(text: &str, language: &str) -> Vec<Vec<String>> {
     paragraphs
 }
 
-/// The inverse of [`paragraphs`]: sentences parted by a space, paragraphs by a blank line.
+/// The inverse of [`paragraphs`]: sentences parted by a space, items of lists by a line end,
+/// paragraphs by a blank line.
 pub fn join(paragraphs: &[Vec<String>]) -> String {
-    let paragraphs: Vec<String> = paragraphs.iter().map(|sentences| sentences.join(" ")).collect();
-    paragraphs.join("\n\n")
+    let paragraph = |sentences: &Vec<String>| {
+        let mut text = String::new();
+        for sentence in sentences {
+            if !text.is_empty() {
+                text.push(if begins_item(sentence) { '\n' } else { ' ' });
+            }
+            text.push_str(sentence);
+        }
+        text
+    };
+    paragraphs.iter().map(paragraph).collect::<Vec<_>>().join("\n\n")
+}
+
+/// What makes `sentence` an item of a list, such as `- ` or `2. `, and the rest of it. The first
+/// is empty in all other sentences.
+pub fn part_marker(sentence: &str) -> (&str, &str) {
+    sentence.split_at(marker_len(sentence))
 }
 
 /// Whether a line begins an item of a list.
@@ -59,7 +75,7 @@ fn marker_len(line: &str) -> usize {
 
 /// The sentences of one paragraph or item; an item's marker stays with the first.
 fn sentences(paragraph: &str, language: &str) -> Vec<String> {
-    let (marker, text) = paragraph.split_at(marker_len(paragraph));
+    let (marker, text) = part_marker(paragraph);
     let mut sentences: Vec<String> = sentencex::segment(language, text)
         .into_iter()
         .map(str::trim)
@@ -166,10 +182,18 @@ mod tests {
 
     #[test]
     fn joining_gives_back_the_structure() {
-        let text = "One. Two?\n\nThree!\n\nFour.";
+        let text =
+            "One. Two?\n\nThree!\n\nYou need:\n- a box. A big one.\n- a lid\n1. Open it.\n\nFour.";
         let parted = paragraphs(text, "en");
         assert_eq!(join(&parted), text);
         assert_eq!(paragraphs(&join(&parted), "en"), parted);
+    }
+
+    #[test]
+    fn a_marker_is_parted_from_its_item_alone() {
+        assert_eq!(part_marker("- a box"), ("- ", "a box"));
+        assert_eq!(part_marker("12) Open it."), ("12) ", "Open it."));
+        assert_eq!(part_marker("2024. A year."), ("", "2024. A year."));
     }
 
     #[test]

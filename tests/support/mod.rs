@@ -8,6 +8,7 @@ pub mod process;
 pub mod snapshot;
 pub mod sound;
 pub mod speech;
+pub mod stages;
 pub mod voices;
 pub mod web;
 

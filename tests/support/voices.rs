@@ -2,15 +2,11 @@
 
 use mega_pipeline::audio::resample::Resampler;
 use mega_pipeline::audio::{Audio, SPEECH_RATE};
-use mega_pipeline::config::{Config, Origin};
 use mega_pipeline::engine::kokoro::Kokoro;
 use mega_pipeline::engine::piper::Piper;
 use mega_pipeline::engine::whisper::Whisper;
-use mega_pipeline::models::ModelStore;
-use mega_pipeline::settings::Settings;
-use mega_pipeline::stage::{self, Artifacts, Stage};
 
-use super::{hardware, model_file, models_dir, start_speech, undisturbed};
+use super::{hardware, model_file, start_speech, undisturbed};
 
 /// The English Piper voice.
 pub fn piper() -> Piper {
@@ -28,26 +24,6 @@ pub fn kokoro(voice: &str, language: &str) -> Kokoro {
     let config = model_file("kokoro-config", "config.json");
     let style = model_file(&format!("kokoro-voice-{voice}"), &format!("{voice}.bin"));
     Kokoro::load(&onnx, &config, &style, language, &hardware()).expect("the voice loads")
-}
-
-/// Settings for jobs that are translated to `target`, with the tests' models, and their stages.
-pub fn stages(target: &str) -> (Settings, Vec<Box<dyn Stage>>) {
-    let mut config = Config::defaults();
-    let models = models_dir().to_string_lossy().into_owned();
-    config.set("models_dir", &models, Origin::Default).expect("a setting");
-    config.set("target", target, Origin::Default).expect("a setting");
-    let settings = Settings::new(&config).expect("valid settings");
-    let stages = stage::local(&settings, &ModelStore::open(models).expect("a store"));
-    (settings, stages)
-}
-
-/// What both stages that speak need to say `text`.
-pub fn to_say(text: &str) -> Artifacts {
-    Artifacts {
-        text: Some(text.to_owned()),
-        translation: Some(text.to_owned()),
-        ..Artifacts::default()
-    }
 }
 
 /// A Whisper model that writes down what a voice said.

@@ -10,9 +10,10 @@ use crate::engine::{
     Cancel, ChatMessage, Control, EngineError, GenerateOptions, Shared, TextModel, Translator,
     end_turn, turn,
 };
-use crate::text::Language;
+use crate::text::{Language, UNTRANSLATED};
 
-/// Translations longer or shorter than this, in characters per character of English, are doubted.
+/// Translations longer or shorter than this, by their [`ratio`] to the English, are doubted, and
+/// are none if the second try is no better.
 const LIKELY_RATIO: std::ops::RangeInclusive<f64> = 0.4..=2.5;
 
 /// The same for sentences from [`LONG`] on: what is much shorter has left out a clause.
@@ -26,9 +27,6 @@ const LONG: usize = 60;
 /// looks back at each word.
 const MOST_BEFORE: usize = 6;
 const MOST_BEFORE_CHARS: usize = 1000;
-
-/// What an untranslated sentence begins with.
-const UNTRANSLATED: &str = "[en]";
 
 /// Sentences shorter than this, in characters, may translate to any length (`OK.`, `Oui.`).
 const SHORT: usize = 12;
@@ -135,7 +133,7 @@ impl LlmTranslator {
         };
         // Said as it is, and marked as such, no sentence is lost without a trace.
         if !is_translated(sentence, &translation) {
-            return Ok(format!("{UNTRANSLATED} {sentence}"));
+            return Ok(format!("{UNTRANSLATED}{sentence}"));
         }
         conversation.turns.push((sentence.to_owned(), translation.clone()));
         Ok(translation)
@@ -216,12 +214,24 @@ fn tidy(answer: &str, english: &str) -> String {
     text.to_owned()
 }
 
-/// Whether there is a translation at all: not nothing, and not the English again.
+/// Whether there is a translation at all: not nothing, not the English again, not a part of it or
+/// an essay on it.
 fn is_translated(english: &str, translation: &str) -> bool {
     let made = letters(translation);
     let english_letters = letters(english);
-    english_letters.is_empty()
-        || !made.is_empty() && (english.chars().count() <= SHORT || made != english_letters)
+    if english_letters.is_empty() || made.is_empty() {
+        return english_letters.is_empty();
+    }
+    english.chars().count() <= SHORT
+        || made != english_letters && LIKELY_RATIO.contains(&ratio(english, translation))
+}
+
+/// How long `translation` is for a character of `english`. A sign of Chinese, Japanese or Korean
+/// says as much as three letters.
+fn ratio(english: &str, translation: &str) -> f64 {
+    let weight = |c: char| if ('\u{2e80}'..='\u{d7ff}').contains(&c) { 3 } else { 1 };
+    let length: usize = translation.chars().map(weight).sum();
+    length as f64 / english.chars().count().max(1) as f64
 }
 
 fn letters(text: &str) -> String {
@@ -256,12 +266,11 @@ fn faults(english: &str, translation: &str) -> usize {
         return if english_letters.is_empty() { 0 } else { usize::MAX };
     }
     let length = english.chars().count();
-    let ratio = translation.chars().count() as f64 / length.max(1) as f64;
     let likely = if length >= LONG { LIKELY_RATIO_OF_LONG } else { LIKELY_RATIO };
     let explained = |sign| translation.contains(sign) && !english.contains(sign);
     [
         length > SHORT && english_letters == translated_letters,
-        length > SHORT && !likely.contains(&ratio),
+        length > SHORT && !likely.contains(&ratio(english, translation)),
         digits(english) != digits(translation),
         [':', '(', '\n'].into_iter().any(explained),
     ]
@@ -273,6 +282,7 @@ fn faults(english: &str, translation: &str) -> usize {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::engine::{Finish, Generation, shared};
 
     const ENGLISH: &str = "The train leaves at 12:30 on Monday.";
 
@@ -307,8 +317,114 @@ mod tests {
     fn nothing_and_the_english_again_are_no_translations() {
         assert!(!is_translated(ENGLISH, "") && !is_translated(ENGLISH, " ... "));
         assert!(!is_translated(ENGLISH, "The train leaves at 12:30, on Monday"));
-        assert!(is_translated(ENGLISH, "Le train part."));
+        assert!(!is_translated(ENGLISH, "Le train."), "half of it is lost");
+        assert!(!is_translated(ENGLISH, &"Le train part à 12:30. ".repeat(5)));
+        assert!(is_translated(ENGLISH, "Le train part à 12:30."));
+        assert!(is_translated(ENGLISH, "火车周一十二点半开。"));
         assert!(is_translated("OK.", "OK.") && is_translated("...", ""));
+    }
+
+    /// Answers with what a function makes of the last message and the number of the try.
+    struct Scripted<F>(F, usize);
+
+    impl<F: Fn(&str, usize) -> String + Send> TextModel for Scripted<F> {
+        fn answer(
+            &mut self,
+            messages: &[ChatMessage],
+            _: &GenerateOptions,
+            _: &Control<'_>,
+            _: &mut dyn FnMut(&str),
+        ) -> Result<Generation, EngineError> {
+            self.1 += 1;
+            let asked = messages.last().map_or("", |message| &message.content);
+            let text = (self.0)(asked, self.1);
+            Ok(Generation {
+                text,
+                prompt_tokens: 1,
+                read_tokens: 1,
+                tokens: 1,
+                prompt_ms: 0,
+                decode_ms: 0,
+                finish: Finish::Stop,
+            })
+        }
+
+        fn count_tokens(&self, text: &str) -> Result<usize, EngineError> {
+            Ok(text.len())
+        }
+    }
+
+    fn french(
+        answer: impl Fn(&str, usize) -> String + Send + 'static,
+        sentences: &[&str],
+    ) -> Vec<String> {
+        let llm: Shared<dyn TextModel> = shared(Scripted(answer, 0));
+        let french = crate::text::language::language("fr").expect("in the table");
+        let sentences: Vec<String> = sentences.iter().map(ToString::to_string).collect();
+        let control = Control { cancel: &Cancel::default(), progress: &|_| {} };
+        LlmTranslator::new(llm, french).translate(&sentences, &control).expect("it answers")
+    }
+
+    #[test]
+    fn a_doubtful_translation_is_asked_for_again_with_another_prompt() {
+        let good = "Le train part à 12:30 le lundi.";
+        let translated = french(
+            move |asked, _| {
+                let again = asked.starts_with("Translate");
+                if again { good.to_owned() } else { "Le train part à 13:45 le lundi.".to_owned() }
+            },
+            &[ENGLISH],
+        );
+        assert_eq!(translated, [good]);
+    }
+
+    #[test]
+    fn the_better_of_two_doubtful_translations_is_taken() {
+        let better = "Le train part à 13:45 le lundi.";
+        let translated = french(
+            move |_, at| if at == 1 { better.to_owned() } else { "Le train : lundi.".to_owned() },
+            &[ENGLISH],
+        );
+        assert_eq!(translated, [better]);
+    }
+
+    #[test]
+    fn what_is_not_translated_in_two_tries_is_marked_and_not_lost() {
+        for answer in ["", ENGLISH, "Le.", &"Il y a beaucoup à dire sur ce train. ".repeat(5)] {
+            let answer = answer.to_owned();
+            let translated = french(move |_, _| answer.clone(), &[ENGLISH, "OK."]);
+            assert_eq!(translated[0], format!("[en] {ENGLISH}"));
+            assert_eq!(translated.len(), 2);
+        }
+    }
+
+    #[test]
+    fn a_text_of_fifteen_hundred_words_gives_a_sentence_for_each_sentence() {
+        let words = ["conteneur", "programme", "serveur", "image", "réseau"];
+        let english: Vec<String> = (0..150)
+            .map(|at| match at % 5 {
+                0 => {
+                    format!("Dr. Kirk counted {at} of them on the 3rd day, e.g. in the U.S. part.")
+                }
+                1 => format!("- a box that is {at}.14 meters long, with two lids on its sides"),
+                2 => "\"Where have you been for all this time?\" she asked him twice.".to_owned(),
+                3 => format!("Is number {at} worth as much as what it cost last year?"),
+                _ => "It runs on a server that has nothing else to do than this.".to_owned(),
+            })
+            .collect();
+        assert!(english.iter().map(|it| it.split_whitespace().count()).sum::<usize>() > 1_500);
+        // Good, empty, echoed, explained, and of several lines, in turn.
+        let answer = move |asked: &str, at: usize| match at % 5 {
+            0 => String::new(),
+            1 => asked.to_owned(),
+            2 => format!("{} : {}", words[at % 4], "bla ".repeat(90)),
+            3 => "Une ligne.\n\nEt une autre, qui explique la première.".to_owned(),
+            _ => "Voilà une phrase française qui est aussi longue que l'autre.".to_owned(),
+        };
+        let english: Vec<&str> = english.iter().map(String::as_str).collect();
+        let translated = french(answer, &english);
+        assert_eq!(translated.len(), english.len());
+        assert!(translated.iter().all(|made| !made.trim().is_empty() && !made.contains('\n')));
     }
 
     #[test]
