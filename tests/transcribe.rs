@@ -61,6 +61,23 @@ fn a_recording_shorter_than_a_second_is_read_all_the_same() {
 }
 
 #[test]
+fn a_language_goes_by_any_of_its_tags_and_one_that_the_model_lacks_is_refused() {
+    let clip = &librivox()[0];
+    let audio = decode(&clip.path, &DecodeLimits::default()).unwrap();
+    let whisper = tiny();
+    let hear = |tag| undisturbed(|it| whisper.transcribe(&audio, Some(tag), it));
+    // Whisper itself says `no`.
+    for tag in ["nb", "no", "nb-NO"] {
+        assert_eq!(hear(tag).unwrap().language, "nb", "{tag}");
+    }
+    // Cantonese came with large-v3.
+    for tag in ["yue", "xx", ""] {
+        let error = hear(tag).unwrap_err();
+        assert!(matches!(error, EngineError::UnsupportedLanguage(_)), "{tag}: {error}");
+    }
+}
+
+#[test]
 fn a_canceled_transcription_stops_and_the_engine_can_go_on() {
     let clip = &librivox()[0];
     let audio = decode(&clip.path, &DecodeLimits::default()).unwrap();

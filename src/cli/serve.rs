@@ -209,14 +209,16 @@ fn offer(args: &ServeArgs, settings: &Settings, models: &ModelStore) -> WebConfi
     }
 }
 
-/// The languages that a recording may be in: those that can be named, and `auto`, if the
-/// model knows more than English.
+/// The languages that a recording may be in, by name: those that can be named, and `auto`, if
+/// the model knows more than English.
 fn spoken(args: &ServeArgs, settings: &Settings, models: &ModelStore) -> Vec<Choice> {
     let several = args.stub || stage::understands_many(models, settings);
     let auto = several.then(|| Choice { value: AUTO.to_owned(), title: "found out".to_owned() });
-    let languages = LANGUAGES.iter().filter(|language| several || language.tag == "en");
+    let mut languages: Vec<_> =
+        LANGUAGES.iter().filter(|language| several || language.tag == "en").collect();
+    languages.sort_by_key(|language| language.english_name);
     auto.into_iter()
-        .chain(languages.map(|language| Choice {
+        .chain(languages.into_iter().map(|language| Choice {
             value: language.tag.to_owned(),
             title: language.english_name.to_owned(),
         }))

@@ -25,7 +25,7 @@ use whisper_rs::{
 
 use super::{Control, EngineError, Hardware};
 use crate::audio::{Audio, SPEECH_RATE};
-use crate::text::Transcript;
+use crate::text::{Transcript, language};
 use callbacks::Callbacks;
 pub use encoder::Encoder;
 pub use external::create_state;
@@ -51,6 +51,12 @@ const BEAMS: i32 = 5;
 
 /// whisper.cpp ignores recordings that are shorter than this.
 const MIN_SAMPLES: usize = SPEECH_RATE as usize;
+
+/// Languages that whisper.cpp calls otherwise than BCP 47.
+const OWN_TAGS: [(&str, &str); 2] = [("jv", "jw"), ("nb", "no")];
+
+/// Tokens of a multilingual model that do not name a language.
+const TOKENS_BESIDE_LANGUAGES: i32 = 51_766;
 
 /// Below this height (about -80 dB) a recording is silence, in which the model
 /// would hear words that nobody said.
@@ -167,17 +173,21 @@ impl Whisper {
         Ok(transcript)
     }
 
-    /// The language as whisper.cpp calls it; `None` is to be found out.
+    /// The language as whisper.cpp calls it; `None` is to be found out. Models before large-v3 know
+    /// one less than whisper.cpp.
     fn language<'a>(&self, tag: Option<&'a str>) -> Result<Option<&'a str>, EngineError> {
         if !self.context.is_multilingual() {
             return Ok(Some("en"));
         }
         let Some(tag) = tag else { return Ok(None) };
         let primary = tag.split(['-', '_']).next().unwrap_or(tag);
+        let named = language::language(tag).map_or(primary, |language| language.tag);
+        let own = OWN_TAGS.iter().find(|(tag, _)| *tag == named).map_or(named, |(_, own)| own);
         // whisper-rs panics on a zero byte.
-        let is_name = !primary.is_empty() && primary.bytes().all(|b| b.is_ascii_lowercase());
-        if is_name && whisper_rs::get_lang_id(primary).is_some() {
-            return Ok(Some(primary));
+        let is_name = !own.is_empty() && own.bytes().all(|b| b.is_ascii_lowercase());
+        let known = self.context.n_vocab() - TOKENS_BESIDE_LANGUAGES;
+        if is_name && whisper_rs::get_lang_id(own).is_some_and(|id| id < known) {
+            return Ok(Some(own));
         }
         Err(EngineError::UnsupportedLanguage(format!(
             "Speech in the language `{tag}` cannot be transcribed. Use a tag such as `en` or `fr`."
@@ -240,9 +250,10 @@ impl Whisper {
             Passes::One { .. } => self.vocabulary.one_pass(state, duration_ms),
             Passes::Many => segments::many_passes(state, duration_ms),
         };
-        let language = whisper_rs::get_lang_str(state.full_lang_id_from_state());
+        let own = whisper_rs::get_lang_str(state.full_lang_id_from_state()).unwrap_or("en");
+        let language = language::language(own).map_or(own, |language| language.tag);
         let text = segments.iter().map(|segment| segment.text.as_str()).collect::<Vec<_>>();
-        Transcript { language: language.unwrap_or("en").to_owned(), text: text.join(" "), segments }
+        Transcript { language: language.to_owned(), text: text.join(" "), segments }
     }
 }
 
@@ -283,6 +294,19 @@ mod tests {
         assert_eq!(passes_for(5 * 16_000 + 1), one(512));
         assert_eq!(passes_for(30 * 16_000), one(FULL_CONTEXT));
         assert_eq!(passes_for(30 * 16_000 + 1), Passes::Many);
+    }
+
+    #[test]
+    fn every_language_of_whisper_can_be_named_and_the_other_way_round() {
+        let own = |tag| OWN_TAGS.iter().find(|(it, _)| *it == tag).map_or(tag, |(_, own)| *own);
+        for id in 0..=whisper_rs::get_lang_max_id() {
+            let tag = whisper_rs::get_lang_str(id).expect("a language");
+            let found = language::language(tag).unwrap_or_else(|| panic!("{tag} has no name"));
+            assert_eq!(whisper_rs::get_lang_id(own(found.tag)), Some(id), "{tag}");
+        }
+        for language in language::LANGUAGES {
+            assert!(whisper_rs::get_lang_id(own(language.tag)).is_some(), "{language:?}");
+        }
     }
 
     #[test]

@@ -1,87 +1,140 @@
-//! The languages that can be named: tags, names, and what voices call them.
+//! The languages that can be named: tags and names.
 //!
-//! Called by `stage`, `settings`, `web` and `cli` to check a language tag, to
-//! show its name, and to choose a phonemiser's voice. A language in this table
-//! is one we can name; whether a model for it is installed is another matter.
+//! Called by `stage`, `engine`, `settings`, `web` and `cli` to check a language tag and to
+//! show its name. A language in this table is one we can name; whether a model for it is
+//! installed is another matter.
 
 /// A language that a person may ask for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Language {
-    /// BCP 47 tag: ISO 639-1 code of the language, such as `fr`.
+    /// BCP 47 tag: ISO 639 code of the language, such as `fr`.
     pub tag: &'static str,
     /// Name in English, such as `French`.
     pub english_name: &'static str,
     /// Name in the language itself, such as `français`.
     pub own_name: &'static str,
-    /// Voice of espeak-ng, which makes phonemes for Piper and Kokoro, such as `fr-fr`.
-    pub espeak_voice: &'static str,
-    /// Kokoro's letter for the language, the first of its voices' names
-    /// (`f` in `ff_siwis`); `None` where Kokoro 82M has no voice.
-    pub kokoro: Option<char>,
 }
 
 /// A table row; short so that the table can be read as one.
-const fn row(
-    tag: &'static str,
-    english_name: &'static str,
-    own_name: &'static str,
-    espeak_voice: &'static str,
-    kokoro: Option<char>,
-) -> Language {
-    Language { tag, english_name, own_name, espeak_voice, kokoro }
+const fn row(tag: &'static str, english_name: &'static str, own_name: &'static str) -> Language {
+    Language { tag, english_name, own_name }
 }
 
-/// Every language that can be named, by tag.
+/// Every language that can be named, by tag: all that Whisper writes down.
 ///
-/// Tags and names: ISO 639-1 and CLDR. Voices: `espeak-ng --voices`. Kokoro's
-/// letters: VOICES.md of Kokoro-82M v1.0.
+/// Tags and names: ISO 639 and CLDR.
 pub const LANGUAGES: &[Language] = &[
-    row("ar", "Arabic", "العربية", "ar", None),
-    row("bg", "Bulgarian", "български", "bg", None),
-    row("bn", "Bengali", "বাংলা", "bn", None),
-    row("ca", "Catalan", "català", "ca", None),
-    row("cs", "Czech", "čeština", "cs", None),
-    row("da", "Danish", "dansk", "da", None),
-    row("de", "German", "Deutsch", "de", None),
-    row("el", "Greek", "ελληνικά", "el", None),
-    row("en", "English", "English", "en-us", Some('a')),
-    row("es", "Spanish", "español", "es", Some('e')),
-    row("et", "Estonian", "eesti", "et", None),
-    row("fa", "Persian", "فارسی", "fa", None),
-    row("fi", "Finnish", "suomi", "fi", None),
-    row("fr", "French", "français", "fr-fr", Some('f')),
-    row("gu", "Gujarati", "ગુજરાતી", "gu", None),
-    row("he", "Hebrew", "עברית", "he", None),
-    row("hi", "Hindi", "हिन्दी", "hi", Some('h')),
-    row("hr", "Croatian", "hrvatski", "hr", None),
-    row("hu", "Hungarian", "magyar", "hu", None),
-    row("id", "Indonesian", "Indonesia", "id", None),
-    row("it", "Italian", "italiano", "it", Some('i')),
-    row("ja", "Japanese", "日本語", "ja", Some('j')),
-    row("ko", "Korean", "한국어", "ko", None),
-    row("lt", "Lithuanian", "lietuvių", "lt", None),
-    row("lv", "Latvian", "latviešu", "lv", None),
-    row("nb", "Norwegian", "norsk bokmål", "nb", None),
-    row("nl", "Dutch", "Nederlands", "nl", None),
-    row("pl", "Polish", "polski", "pl", None),
-    row("pt", "Portuguese", "português", "pt-br", Some('p')),
-    row("ro", "Romanian", "română", "ro", None),
-    row("ru", "Russian", "русский", "ru", None),
-    row("sk", "Slovak", "slovenčina", "sk", None),
-    row("sl", "Slovenian", "slovenščina", "sl", None),
-    row("sv", "Swedish", "svenska", "sv", None),
-    row("ta", "Tamil", "தமிழ்", "ta", None),
-    row("te", "Telugu", "తెలుగు", "te", None),
-    row("tr", "Turkish", "Türkçe", "tr", None),
-    row("uk", "Ukrainian", "українська", "uk", None),
-    row("vi", "Vietnamese", "Tiếng Việt", "vi", None),
-    row("zh", "Chinese", "中文", "cmn", Some('z')),
+    row("af", "Afrikaans", "Afrikaans"),
+    row("am", "Amharic", "አማርኛ"),
+    row("ar", "Arabic", "العربية"),
+    row("as", "Assamese", "অসমীয়া"),
+    row("az", "Azerbaijani", "azərbaycan"),
+    row("ba", "Bashkir", "башҡорт теле"),
+    row("be", "Belarusian", "беларуская"),
+    row("bg", "Bulgarian", "български"),
+    row("bn", "Bengali", "বাংলা"),
+    row("bo", "Tibetan", "བོད་སྐད་"),
+    row("br", "Breton", "brezhoneg"),
+    row("bs", "Bosnian", "bosanski"),
+    row("ca", "Catalan", "català"),
+    row("cs", "Czech", "čeština"),
+    row("cy", "Welsh", "Cymraeg"),
+    row("da", "Danish", "dansk"),
+    row("de", "German", "Deutsch"),
+    row("el", "Greek", "ελληνικά"),
+    row("en", "English", "English"),
+    row("es", "Spanish", "español"),
+    row("et", "Estonian", "eesti"),
+    row("eu", "Basque", "euskara"),
+    row("fa", "Persian", "فارسی"),
+    row("fi", "Finnish", "suomi"),
+    row("fo", "Faroese", "føroyskt"),
+    row("fr", "French", "français"),
+    row("gl", "Galician", "galego"),
+    row("gu", "Gujarati", "ગુજરાતી"),
+    row("ha", "Hausa", "Hausa"),
+    row("haw", "Hawaiian", "ʻŌlelo Hawaiʻi"),
+    row("he", "Hebrew", "עברית"),
+    row("hi", "Hindi", "हिन्दी"),
+    row("hr", "Croatian", "hrvatski"),
+    row("ht", "Haitian Creole", "kreyòl ayisyen"),
+    row("hu", "Hungarian", "magyar"),
+    row("hy", "Armenian", "հայերեն"),
+    row("id", "Indonesian", "Indonesia"),
+    row("is", "Icelandic", "íslenska"),
+    row("it", "Italian", "italiano"),
+    row("ja", "Japanese", "日本語"),
+    row("jv", "Javanese", "Jawa"),
+    row("ka", "Georgian", "ქართული"),
+    row("kk", "Kazakh", "қазақ тілі"),
+    row("km", "Khmer", "ខ្មែរ"),
+    row("kn", "Kannada", "ಕನ್ನಡ"),
+    row("ko", "Korean", "한국어"),
+    row("la", "Latin", "Latina"),
+    row("lb", "Luxembourgish", "Lëtzebuergesch"),
+    row("ln", "Lingala", "lingála"),
+    row("lo", "Lao", "ລາວ"),
+    row("lt", "Lithuanian", "lietuvių"),
+    row("lv", "Latvian", "latviešu"),
+    row("mg", "Malagasy", "Malagasy"),
+    row("mi", "Maori", "Māori"),
+    row("mk", "Macedonian", "македонски"),
+    row("ml", "Malayalam", "മലയാളം"),
+    row("mn", "Mongolian", "монгол"),
+    row("mr", "Marathi", "मराठी"),
+    row("ms", "Malay", "Melayu"),
+    row("mt", "Maltese", "Malti"),
+    row("my", "Burmese", "မြန်မာ"),
+    row("nb", "Norwegian", "norsk bokmål"),
+    row("ne", "Nepali", "नेपाली"),
+    row("nl", "Dutch", "Nederlands"),
+    row("nn", "Norwegian Nynorsk", "norsk nynorsk"),
+    row("oc", "Occitan", "occitan"),
+    row("pa", "Punjabi", "ਪੰਜਾਬੀ"),
+    row("pl", "Polish", "polski"),
+    row("ps", "Pashto", "پښتو"),
+    row("pt", "Portuguese", "português"),
+    row("ro", "Romanian", "română"),
+    row("ru", "Russian", "русский"),
+    row("sa", "Sanskrit", "संस्कृत भाषा"),
+    row("sd", "Sindhi", "سنڌي"),
+    row("si", "Sinhala", "සිංහල"),
+    row("sk", "Slovak", "slovenčina"),
+    row("sl", "Slovenian", "slovenščina"),
+    row("sn", "Shona", "chiShona"),
+    row("so", "Somali", "Soomaali"),
+    row("sq", "Albanian", "shqip"),
+    row("sr", "Serbian", "српски"),
+    row("su", "Sundanese", "Basa Sunda"),
+    row("sv", "Swedish", "svenska"),
+    row("sw", "Swahili", "Kiswahili"),
+    row("ta", "Tamil", "தமிழ்"),
+    row("te", "Telugu", "తెలుగు"),
+    row("tg", "Tajik", "тоҷикӣ"),
+    row("th", "Thai", "ไทย"),
+    row("tk", "Turkmen", "türkmen dili"),
+    row("tl", "Tagalog", "Tagalog"),
+    row("tr", "Turkish", "Türkçe"),
+    row("tt", "Tatar", "татар"),
+    row("uk", "Ukrainian", "українська"),
+    row("ur", "Urdu", "اردو"),
+    row("uz", "Uzbek", "o‘zbek"),
+    row("vi", "Vietnamese", "Tiếng Việt"),
+    row("yi", "Yiddish", "ייִדיש"),
+    row("yo", "Yoruba", "Èdè Yorùbá"),
+    row("yue", "Cantonese", "粵語"),
+    row("zh", "Chinese", "中文"),
 ];
+
+/// Tags that stand for one of the table: as a macrolanguage, of old, or as Whisper has it.
+const OTHER_TAGS: [(&str, &str); 4] = [("fil", "tl"), ("iw", "he"), ("jw", "jv"), ("no", "nb")];
 
 /// The language of a BCP 47 tag. Case does not matter, `_` stands for `-`, and
 /// a region or script is ignored: `pt_BR` is Portuguese.
 pub fn language(tag: &str) -> Option<&'static Language> {
     let primary = tag.trim().split(['-', '_']).next()?.to_ascii_lowercase();
+    let other = OTHER_TAGS.iter().find(|(other, _)| *other == primary).map(|(_, tag)| *tag);
+    let primary = other.unwrap_or(&primary);
     LANGUAGES.iter().find(|language| language.tag == primary)
 }
 
@@ -114,6 +167,13 @@ mod tests {
     fn a_tag_is_found_whatever_its_case_and_region() {
         for tag in ["pt", "PT", "pt-BR", "pt_br", " pt-Latn-PT "] {
             assert_eq!(language(tag).map(|found| found.english_name), Some("Portuguese"), "{tag}");
+        }
+    }
+
+    #[test]
+    fn other_tags_of_a_language_find_it() {
+        for (other, tag) in OTHER_TAGS {
+            assert_eq!(language(other).map(|found| found.tag), Some(tag), "{other}");
         }
     }
 

@@ -7,7 +7,7 @@ use super::RemoteOptions;
 use super::server::Server;
 use crate::audio::{Audio, wav_bytes};
 use crate::engine::{Control, EngineError, Transcriber};
-use crate::text::language::LANGUAGES;
+use crate::text::language::{self, LANGUAGES};
 use crate::text::{Segment, Transcript};
 
 /// Speech recognition on another server.
@@ -104,10 +104,8 @@ fn transcript(
 
 /// The tag of a language that a server names by its tag or in English.
 fn tag_of(name: &str) -> Option<&'static str> {
-    let is_meant = |it: &&crate::text::Language| {
-        it.tag.eq_ignore_ascii_case(name) || it.english_name.eq_ignore_ascii_case(name)
-    };
-    LANGUAGES.iter().find(is_meant).map(|language| language.tag)
+    let named = || LANGUAGES.iter().find(|it| it.english_name.eq_ignore_ascii_case(name));
+    language::language(name).or_else(named).map(|language| language.tag)
 }
 
 #[cfg(test)]
