@@ -1,4 +1,4 @@
-//! Promise: Kokoro reads the symbols that its own front end makes, and sounds as it does in
+//! Promise: Kokoro reads the symbols and tokens that its own front end makes, and sounds as it does in
 //! another program.
 //!
 //! tests/golden/kokoro.json and the recordings beside it are made by make_kokoro_golden.py.
@@ -9,9 +9,11 @@ use std::collections::BTreeMap;
 use std::path::Path;
 
 use mega_pipeline::audio;
-use mega_pipeline::engine::{Cancel, Voice, kokoro};
+use mega_pipeline::engine::kokoro::{self, KokoroModel};
+use mega_pipeline::engine::{Cancel, Voice};
 use serde::Deserialize;
-use support::start_speech;
+use sha2::{Digest, Sha256};
+use support::{hardware, model_file, start_speech};
 
 #[derive(Deserialize)]
 struct Golden {
@@ -23,6 +25,8 @@ struct Golden {
 struct Sentence {
     text: String,
     symbols: String,
+    /// Beginning of the SHA-256 of the tokens, written as a JSON list.
+    tokens: String,
 }
 
 #[derive(Deserialize)]
@@ -39,15 +43,27 @@ fn golden() -> Golden {
 }
 
 #[test]
-fn sentences_become_the_symbols_of_the_reference() {
+fn a_hundred_sentences_of_each_language_become_the_symbols_and_tokens_of_the_reference() {
     start_speech();
+    let model = KokoroModel::load(
+        &model_file("kokoro-82m-q8", "model_quantized.onnx"),
+        &model_file("kokoro-config", "config.json"),
+        &hardware(),
+    )
+    .expect("the model loads");
+    let model = model.lock().expect("not poisoned");
     let mut wrong = Vec::new();
     let mut compared = 0;
-    for (language, sentences) in golden().symbols {
-        for Sentence { text, symbols } in sentences {
+    let golden = golden().symbols;
+    assert_eq!(golden.keys().collect::<Vec<_>>(), ["en", "es", "fr", "hi", "it", "pt"]);
+    for (language, sentences) in golden {
+        assert!(sentences.len() >= 100, "{language}: {}", sentences.len());
+        for Sentence { text, symbols, tokens } in sentences {
             let made = kokoro::symbols(&text, &language).expect("symbols");
+            let ids = serde_json::to_vec(&model.tokens(&made)).expect("numbers");
+            let digest = format!("{:x}", Sha256::digest(&ids));
             compared += 1;
-            if made != symbols {
+            if made != symbols || !digest.starts_with(&tokens) {
                 wrong.push(format!("{language} {text}\n  {made}\n  {symbols}"));
             }
         }

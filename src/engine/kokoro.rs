@@ -51,6 +51,12 @@ impl KokoroModel {
         Ok(Arc::new(Mutex::new(Self { session, giving_back, vocabulary })))
     }
 
+    /// The tokens of `symbols`, the pads around them left out.
+    #[must_use]
+    pub fn tokens(&self, symbols: &str) -> Vec<i64> {
+        self.vocabulary.tokens(symbols)
+    }
+
     /// Speaks at most [`MAX_TOKENS`] `tokens` in a `style` of [`STYLE_WIDTH`] numbers.
     fn run(&mut self, tokens: &[i64], style: &[f32], speed: f32) -> ort::Result<Vec<f32>> {
         let padded: Vec<i64> = [&[0], tokens, &[0]].concat();
@@ -149,8 +155,7 @@ impl Voice for Kokoro {
         let speed = voice::checked_speed(speed)?;
         let clauses = clauses(sentence, self.language)?;
         let mut model = self.model.lock().unwrap_or_else(PoisonError::into_inner);
-        let clauses: Vec<Vec<i64>> =
-            clauses.iter().map(|symbols| model.vocabulary.tokens(symbols)).collect();
+        let clauses: Vec<Vec<i64>> = clauses.iter().map(|symbols| model.tokens(symbols)).collect();
         let mut samples = Vec::new();
         for tokens in chunks(&clauses, model.vocabulary.space()) {
             cancel.check()?;
