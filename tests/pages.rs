@@ -83,6 +83,9 @@ async fn the_form_offers_the_configured_languages_and_templates() {
     };
     // The text model translates to French here.
     assert_eq!(options("target"), ["French (with slips)", "Portuguese"]);
+    let rough = words(one(&page, ".options .rough"));
+    assert!(rough.starts_with("With slips: the text model translates"), "{rough}");
+    assert!(!rough.contains("models pull"), "Portuguese is there: {rough}");
     assert_eq!(options("language"), ["Find out", "English", "French"]);
     assert_eq!(options("template"), ["Continue the thought", "Free"]);
     assert_eq!(one(&page, "select[name=target] option[selected]").attr("value"), Some("fr"));

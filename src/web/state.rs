@@ -130,6 +130,11 @@ impl WebConfig {
     /// [`WebConfig::max_upload_bytes`] when nothing else is configured: 100 MB.
     pub const DEFAULT_MAX_UPLOAD_BYTES: u64 = 100_000_000;
 
+    /// Whether a language is offered to translate to.
+    pub(super) fn translates_to(&self, tag: &str) -> bool {
+        self.targets.iter().any(|target| target.value == tag)
+    }
+
     /// The name of the model that does a task.
     pub(super) fn served_model(&self, task: Task) -> String {
         let served = self.served.iter().find(|served| served.task == task);

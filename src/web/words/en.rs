@@ -30,6 +30,9 @@ pub(super) const WORDS: Words = Words {
     spoken_auto: "Find out",
     translate_to: "Translate to",
     rough: "with slips",
+    rough_hint: "With slips: the text model translates, because no translation model for that \
+                 language is here.",
+    full_quality: "Portuguese at full quality:",
     what_to_write: "What to write",
     longest_text: "Length at most",
     as_template: "As the task needs",

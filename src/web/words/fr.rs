@@ -30,6 +30,9 @@ pub(super) const WORDS: Words = Words {
     spoken_auto: "À reconnaître",
     translate_to: "Traduire en",
     rough: "approximatif",
+    rough_hint: "Approximatif : c’est le modèle de texte qui traduit, faute de modèle de \
+                 traduction pour cette langue.",
+    full_quality: "Le portugais en pleine qualité :",
     what_to_write: "Texte à écrire",
     longest_text: "Longueur maximale",
     as_template: "Selon la tâche",

@@ -50,6 +50,10 @@ pub(super) struct Words {
     pub spoken_auto: &'static str,
     pub translate_to: &'static str,
     pub rough: &'static str,
+    /// What `rough` means.
+    pub rough_hint: &'static str,
+    /// What a command is for that brings a language without slips.
+    pub full_quality: &'static str,
     pub what_to_write: &'static str,
     pub longest_text: &'static str,
     pub as_template: &'static str,
