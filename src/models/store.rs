@@ -2,6 +2,7 @@
 //!
 //! Layout: `<folder>/<model id>/<file>`. Nothing here uses the network.
 
+use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -10,6 +11,9 @@ use super::manifest::TEXT_ROLE;
 use super::pairs::Pairs;
 use super::stamp::{Stamp, Stamps};
 use super::{Choice, FileSpec, LLM, Manifest, Model, ModelsError, digest, manifest};
+
+/// What a person adds to the catalogue, in the folder of the models.
+const OWN_CATALOGUE: &str = "own.toml";
 
 /// The folder of the models, with the catalogue that says what belongs in it.
 #[derive(Debug, Clone)]
@@ -54,11 +58,22 @@ pub enum FileState {
 }
 
 impl ModelStore {
-    /// The store in `dir`, which need not exist yet, with the built-in catalogue and the
-    /// translation models that were pulled by name.
+    /// The store in `dir`, which need not exist yet, with the built-in catalogue, a person's own
+    /// (`own.toml` in `dir`) and the translation models that were pulled by name.
+    ///
+    /// # Errors
+    /// When a catalogue cannot be read or makes no sense.
     pub fn open(dir: impl Into<PathBuf>) -> Result<Self, ModelsError> {
         let dir = dir.into();
         let mut manifest = Manifest::built_in()?;
+        let own = dir.join(OWN_CATALOGUE);
+        match std::fs::read_to_string(&own) {
+            Ok(text) => manifest
+                .add(&text)
+                .map_err(|error| ModelsError::Manifest(format!("{}: {error}", own.display())))?,
+            Err(error) if error.kind() == ErrorKind::NotFound => {}
+            Err(error) => return Err(ModelsError::io(&own)(error)),
+        }
         manifest.extend(Pairs::read(&dir)?.entries())?;
         Ok(Self::with_manifest(dir, manifest))
     }
