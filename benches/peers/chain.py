@@ -11,6 +11,14 @@ import numpy
 from common import MEGA, MODELS, ROOT, THREADS, Row, Server
 
 PROMPT = ROOT / "samples/prompt.flac"
+# The weights that the Python program has, whatever else is there.
+WEIGHTS = [
+    "model.speech-to-text=whisper-base.en",
+    "model.text-generation=qwen2.5-coder-1.5b-instruct",
+    "model.voice-en=piper-en_US-joe-medium",
+    "model.translation-en-fr=llm",
+    "model.voice-fr=kokoro-voice-ff_siwis",
+]
 CONTINUE = "Continue the text in a few sentences. Write nothing but the continuation."
 FRENCH = "Translate the text to French. Write nothing but the translation."
 
@@ -110,7 +118,7 @@ def all_steps():
 
 
 def rows():
-    server = Server()
+    server = Server(settings=WEIGHTS)
     steps = all_steps()
     folder = Path(tempfile.mkdtemp())
     out = Path(tempfile.mkdtemp())
@@ -133,8 +141,8 @@ def rows():
 
     def run():
         return cold(
-            MEGA, "--models-dir", str(MODELS), f"--threads={THREADS}", "run", str(PROMPT),
-            "--out", str(out),
+            MEGA, "--models-dir", str(MODELS), f"--threads={THREADS}",
+            *(f"--set={setting}" for setting in WEIGHTS), "run", str(PROMPT), "--out", str(out),
         )  # fmt: skip
 
     def processes():

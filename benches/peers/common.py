@@ -8,6 +8,7 @@ import subprocess
 import tempfile
 import time
 import urllib.request
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Callable
@@ -28,6 +29,19 @@ class Row:
     # From the median of seconds to what the table shows.
     figure: Callable = lambda seconds: seconds
     notes: dict = field(default_factory=dict)
+    # Seconds of sound that each side reads or makes.
+    sound: tuple[float, float] | None = None
+
+
+# Seconds that each peer took to be imported and to load its model.
+PEERS_STARTS = {}
+
+
+@contextmanager
+def starting(peer):
+    began = time.perf_counter()
+    yield
+    PEERS_STARTS[peer] = time.perf_counter() - began
 
 
 # Every server that was started, for its memory.

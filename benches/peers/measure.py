@@ -22,7 +22,7 @@ import speech
 import text
 import transcription
 import translation
-from common import SERVERS
+from common import PEERS_STARTS, SERVERS
 
 PARTS = {
     "transcription": transcription.rows,
@@ -47,6 +47,10 @@ def measure(rows, runs):
                 if number > 0:
                     figures[side].append(took)
         medians = {side: statistics.median(took) for side, took in figures.items()}
+        notes = dict(row.notes)
+        if row.sound:
+            factors = [took / sound for took, sound in zip(medians.values(), row.sound)]
+            notes["real-time factor"] = f"{factors[0]:.3f} and {factors[1]:.3f}"
         yield {
             "what": row.what,
             "peer": row.peer,
@@ -54,7 +58,7 @@ def measure(rows, runs):
             **{side: row.figure(seconds) for side, seconds in medians.items()},
             "ratio": medians["ours"] / medians["theirs"],
             "seconds": figures,
-            **row.notes,
+            **notes,
         }
 
 
@@ -108,6 +112,7 @@ def main():
         cost = {
             "part": arguments.only[0],
             "start_s": sum(server.start_s for server in SERVERS),
+            "peers_start_s": PEERS_STARTS,
             "our_mb": sum(server.memory_mb() for server in SERVERS),
             "their_mb": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024,
         }
@@ -130,10 +135,12 @@ def main():
             f"| {row['what']} | {row['peer']} | {row['ours']:.3g} {row['unit']} "
             f"| {row['theirs']:.3g} {row['unit']} | {row['ratio']:.2f} | {notes} |"
         )
-    print("\n| part | our start, s | our memory at most, MB | all its peers in one process, MB |")
-    print("|---|---|---|---|")
-    for row in (row for row in results if "part" in row and row["our_mb"]):
-        print(f"| {row['part']} | {row['start_s']:.1f} | {row['our_mb']} | {row['their_mb']} |")
+    print("\n| part | our start, s | theirs | our memory at most, MB | its peers' in one process |")
+    print("|---|---|---|---|---|")
+    for row in (row for row in results if "part" in row):
+        ours = (f"{row['start_s']:.1f}", row["our_mb"]) if row["our_mb"] else ("", "")
+        theirs = ", ".join(f"{peer} {took:.1f}" for peer, took in row["peers_start_s"].items())
+        print(f"| {row['part']} | {ours[0]} | {theirs} | {ours[1]} | {row['their_mb']} |")
 
 
 if __name__ == "__main__":

@@ -7,7 +7,7 @@ from collections import deque
 from pathlib import Path
 
 import numpy
-from common import MODELS, Row, Server, english_sentences, french_sentences
+from common import MODELS, Row, Server, english_sentences, french_sentences, starting
 
 COUNTS = [1, 5, 40]
 
@@ -52,6 +52,7 @@ def pairs(server, voice, peer, sentences, theirs):
             lambda text=text, note=noting: note("ours", *spoken(server, voice, text)),
             lambda text=text, note=noting: note("theirs", *theirs(text)),
             notes={"sound": f"{own:.1f} and {their:.1f} s"},
+            sound=(own, their),
         )
         yield Row(
             f"first sound of {count} sentence{'s' if count > 1 else ''}, {voice}",
@@ -62,11 +63,12 @@ def pairs(server, voice, peer, sentences, theirs):
 
 
 def piper():
-    from piper import PiperVoice
-
-    server = Server("synthesis_audio_en")
     name = "piper-en_US-joe-medium"
-    voice = PiperVoice.load(next((MODELS / name).glob("*.onnx")))
+    server = Server("synthesis_audio_en", settings=[f"model.voice-en={name}"])
+    with starting("piper-tts"):
+        from piper import PiperVoice
+
+        voice = PiperVoice.load(next((MODELS / name).glob("*.onnx")))
 
     def theirs(text):
         began, first, seconds = time.perf_counter(), None, 0.0
@@ -79,14 +81,15 @@ def piper():
 
 
 def kokoro():
-    from kokoro_onnx import Kokoro
-
-    server = Server("synthesis_audio")
     name = "kokoro-voice-ff_siwis"
+    server = Server("synthesis_audio", settings=["target=fr", f"model.voice-fr={name}"])
     styles = numpy.fromfile(MODELS / name / "ff_siwis.bin", "float32").reshape(-1, 1, 256)
     voices = Path(tempfile.mkdtemp()) / "voices.npz"
     numpy.savez(voices, ff_siwis=styles)
-    kokoro = Kokoro(str(MODELS / "kokoro-82m-q8/model_quantized.onnx"), str(voices))
+    with starting("kokoro-onnx"):
+        from kokoro_onnx import Kokoro
+
+        kokoro = Kokoro(str(MODELS / "kokoro-82m-q8/model_quantized.onnx"), str(voices))
 
     def theirs(text):
         async def stream():

@@ -2,18 +2,21 @@
 
 import time
 
-from common import MODELS, THREADS, Row, Server
+from common import MODELS, THREADS, Row, Server, starting
 
 NAME = "qwen2.5-coder-1.5b-instruct"
 FILLER = "The harbour was quiet and the boats were back, so nobody saw the small red light. "
 
 
 def rows():
-    from llama_cpp import Llama
-
     server = Server("generate_text", settings=[f"model.text-generation={NAME}"])
     file = next((MODELS / NAME).glob("*.gguf"))
-    llama = Llama(str(file), n_ctx=2048, n_threads=THREADS, n_threads_batch=THREADS, verbose=False)
+    with starting("llama.cpp"):
+        from llama_cpp import Llama
+
+        llama = Llama(
+            str(file), n_ctx=2048, n_threads=THREADS, n_threads_batch=THREADS, verbose=False
+        )
     asked = 0
 
     def messages(filler):

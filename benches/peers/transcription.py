@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy
 import soundfile
-from common import MODELS, THREADS, Row, Server, english_sentences, word_errors
+from common import MODELS, THREADS, Row, Server, english_sentences, starting, word_errors
 
 RATE = 16_000
 VOICES = ["kokoro-voice-af_heart", "piper-en_US-joe-medium"]
@@ -53,14 +53,17 @@ def sentences_said(folder):
 
 
 def rows():
-    from faster_whisper import WhisperModel
-    from pywhispercpp.model import Model
-
     server = Server("transcribe_audio", settings=["model.speech-to-text=whisper-base.en"])
-    cpp = Model(str(MODEL), n_threads=THREADS, print_progress=False, print_realtime=False)
-    faster = WhisperModel(
-        os.environ["WHISPER_BASE"], device="cpu", compute_type="int8", cpu_threads=THREADS
-    )
+    with starting("whisper.cpp"):
+        from pywhispercpp.model import Model
+
+        cpp = Model(str(MODEL), n_threads=THREADS, print_progress=False, print_realtime=False)
+    with starting("faster-whisper"):
+        from faster_whisper import WhisperModel
+
+        faster = WhisperModel(
+            os.environ["WHISPER_BASE"], device="cpu", compute_type="int8", cpu_threads=THREADS
+        )
     folder = Path(tempfile.mkdtemp())
     for what, recorded, text in [*recordings(), *sentences_said(folder)]:
         paths = [folder / f"{what}-{at}.wav" for at in range(len(recorded))]
@@ -79,6 +82,7 @@ def rows():
             parts = [faster.transcribe(samples, language="en")[0] for samples in recorded]
             return "".join(part.text for part in sum(map(list, parts), []))
 
+        seconds = sum(map(len, recorded)) / RATE
         own_errors = word_errors(text, ours())
         for name, theirs in [
             ("whisper.cpp, same file", whisper_cpp),
@@ -90,4 +94,5 @@ def rows():
                 lambda run=ours: run() and None,
                 lambda run=theirs: run() and None,
                 notes={"word errors %": f"{own_errors} and {word_errors(text, theirs())}"},
+                sound=(seconds, seconds),
             )

