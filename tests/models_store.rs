@@ -177,7 +177,13 @@ async fn a_model_of_ones_own_is_pulled_and_goes_before_those_of_the_catalogue() 
     std::fs::create_dir_all(bench.store.dir()).unwrap();
     std::fs::write(bench.store.dir().join("own.toml"), own).unwrap();
     bench.store = ModelStore::open(bench.store.dir()).unwrap();
-    assert!(bench.pull(&["mine"]).await.is_complete());
+    // What was chosen before stands until it is asked for anew.
+    let lock = bench.store.dir().join("models.lock.toml");
+    let chosen =
+        "[role.text-generation]\nmodel = 'qwen2.5-1.5b-instruct'\nsha256 = ''\nsource = ''";
+    std::fs::write(&lock, chosen).unwrap();
+    bench.options.upgrade = true;
+    assert!(bench.pull(&["text-generation"]).await.is_complete());
     assert_eq!(bench.store.resolve("text-generation", None).unwrap().model.id, "mine");
     let candidates = &bench.store.manifest().role("text-generation").unwrap().candidates;
     assert!(candidates.len() > 1, "those of the catalogue are still there");

@@ -2,7 +2,7 @@
 
 use mega_pipeline::text::spoken::prepare;
 
-const ENGLISH: [(&str, &str); 72] = [
+const ENGLISH: [(&str, &str); 75] = [
     // Numbers
     ("We counted 3 birds.", "We counted three birds."),
     ("We counted 1,234 birds.", "We counted one thousand two hundred and thirty-four birds."),
@@ -50,7 +50,13 @@ const ENGLISH: [(&str, &str); 72] = [
     ("At most 50 mg/L.", "At most fifty milligrams per liter."),
     ("It writes 30 tokens/s.", "It writes thirty tokens per second."),
     ("It costs $5/month.", "It costs five dollars per month."),
-    ("A photo of 12 MP.", "A photo of twelve megapixels."),
+    ("It draws 110-220 V.", "It draws one hundred ten to two hundred twenty volts."),
+    (
+        "At $20/m² or $10k/yr.",
+        "At twenty dollars per square meter or ten thousand dollars per year.",
+    ),
+    ("At most 50 mg/day.", "At most fifty milligrams per day."),
+    ("Call 555-123-4567 now.", "Call five five five, one two three, four five six seven now."),
     ("Add 1 kg of flour.", "Add one kilogram of flour."),
     (
         "It was 20°C, not 68 °F.",
@@ -89,7 +95,7 @@ const ENGLISH: [(&str, &str); 72] = [
     ("So happy 🎉👩‍💻 today ❤️!", "So happy today !"),
 ];
 
-const FRENCH: [(&str, &str); 73] = [
+const FRENCH: [(&str, &str); 75] = [
     // Nombres
     ("Il y a 3 oiseaux.", "Il y a trois oiseaux."),
     ("Il y a 1 234 oiseaux.", "Il y a mille deux cent trente-quatre oiseaux."),
@@ -144,7 +150,9 @@ const FRENCH: [(&str, &str); 73] = [
     ("Il affiche 25 images/s.", "Il affiche vingt-cinq images par seconde."),
     ("Cela coûte 10 €/mois.", "Cela coûte dix euros par mois."),
     ("Une photo de 12 MP.", "Une photo de douze mégapixels."),
-    ("En 48 h au plus.", "En quarante-huit heures au plus."),
+    ("En 24-48 h au plus.", "En vingt-quatre à quarante-huit heures au plus."),
+    ("Elle vaut 3 500 €/m².", "Elle vaut trois mille cinq cents euros par mètre carré."),
+    ("On travaille 35 h/semaine.", "On travaille trente-cinq heures par semaine."),
     ("Il a fallu 1,5 h.", "Il a fallu un virgule cinq heure."),
     ("Durée : 1 h 30 min.", "Durée : une heure trente."),
     ("Ajoutez 1 kg de farine.", "Ajoutez un kilogramme de farine."),

@@ -9,7 +9,7 @@ use mega_pipeline::engine::kokoro::{Kokoro, KokoroModel};
 use mega_pipeline::engine::phonemes::{self, TIE};
 use mega_pipeline::engine::vad::Vad;
 use mega_pipeline::engine::{Cancel, Control, EngineError, Hardware, Voice};
-use mega_pipeline::stage::{StageContext, StageKind};
+use mega_pipeline::stage::{Artifact, StageContext, StageKind};
 use support::process::{mega, run};
 use support::stages::{inputs, stages};
 use support::voices::{kokoro, piper};
@@ -103,6 +103,23 @@ fn a_higher_speed_is_faster() {
         let (slow, fast) = (length(0.8) as f32, length(1.6) as f32);
         assert!((1.5..2.5).contains(&(slow / fast)), "{slow} against {fast} samples");
     }
+}
+
+#[test]
+fn what_marks_an_untranslated_sentence_is_not_said() {
+    let (settings, mut stages) = stages("fr");
+    let stage = stages.iter_mut().find(|it| it.kind() == StageKind::SynthesisAudio);
+    let stage = stage.expect("all five are there");
+    let control = Control { cancel: &Cancel::default(), progress: &|_| {} };
+    let context = StageContext { options: &settings.defaults, control };
+    let [plain, marked] =
+        ["Bonjour.\n- Good morning.", "Bonjour.\n- [en] Good morning."].map(|text| {
+            match stage.run(&inputs(text), &context).expect("it speaks").artifact {
+                Artifact::Audio(audio) => audio.samples,
+                other => panic!("a voice made {other:?}"),
+            }
+        });
+    assert!(plain.len() > 24_000 && plain == marked, "{} and {}", plain.len(), marked.len());
 }
 
 /// Of this process, in MB.

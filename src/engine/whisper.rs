@@ -174,7 +174,7 @@ impl Whisper {
     }
 
     /// The language as whisper.cpp calls it; `None` is to be found out. Models before large-v3 know
-    /// one less than whisper.cpp.
+    /// one less than whisper.cpp, and hear Cantonese as Chinese.
     fn language<'a>(&self, tag: Option<&'a str>) -> Result<Option<&'a str>, EngineError> {
         if !self.context.is_multilingual() {
             return Ok(Some("en"));
@@ -186,8 +186,10 @@ impl Whisper {
         // whisper-rs panics on a zero byte.
         let is_name = !own.is_empty() && own.bytes().all(|b| b.is_ascii_lowercase());
         let known = self.context.n_vocab() - TOKENS_BESIDE_LANGUAGES;
-        if is_name && whisper_rs::get_lang_id(own).is_some_and(|id| id < known) {
-            return Ok(Some(own));
+        match is_name.then(|| whisper_rs::get_lang_id(own)).flatten() {
+            Some(id) if id < known => return Ok(Some(own)),
+            Some(_) if own == "yue" => return Ok(Some("zh")),
+            _ => {}
         }
         Err(EngineError::UnsupportedLanguage(format!(
             "Speech in the language `{tag}` cannot be transcribed. Use a tag such as `en` or `fr`."

@@ -66,6 +66,7 @@ impl ModelStore {
     pub fn open(dir: impl Into<PathBuf>) -> Result<Self, ModelsError> {
         let dir = dir.into();
         let mut manifest = Manifest::built_in()?;
+        manifest.extend(Pairs::read(&dir)?.entries())?;
         let own = dir.join(OWN_CATALOGUE);
         match std::fs::read_to_string(&own) {
             Ok(text) => manifest
@@ -74,7 +75,6 @@ impl ModelStore {
             Err(error) if error.kind() == ErrorKind::NotFound => {}
             Err(error) => return Err(ModelsError::io(&own)(error)),
         }
-        manifest.extend(Pairs::read(&dir)?.entries())?;
         Ok(Self::with_manifest(dir, manifest))
     }
 

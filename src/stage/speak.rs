@@ -53,9 +53,11 @@ impl Stage for Speak {
         let options = ctx.options;
         let (text, language, pick) = match self.kind {
             StageKind::SynthesisAudio => {
-                (&inputs.translation, options.target.as_str(), &options.voice)
+                // A mark is not to be said.
+                let text = inputs.translation.as_ref().map(|it| it.replace(UNTRANSLATED, ""));
+                (text, options.target.as_str(), &options.voice)
             }
-            _ => (&inputs.text, "en", &options.voice_en),
+            _ => (inputs.text.clone(), "en", &options.voice_en),
         };
         let text = text
             .as_deref()
@@ -121,9 +123,7 @@ pub(super) fn say(
     for paragraph in paragraphs {
         for sentence in paragraph {
             let mut engine = turn(&voice.engine, control.cancel)?;
-            // Said like this, it would be a word.
-            let said = sentence.replacen(UNTRANSLATED, "", 1);
-            let sound = engine.say(&said, speed, control.cancel)?;
+            let sound = engine.say(sentence, speed, control.cancel)?;
             // Others who need the voice have their turn between two sentences.
             end_turn(engine);
             let mut samples = Vec::new();

@@ -130,9 +130,10 @@ impl WebConfig {
     /// [`WebConfig::max_upload_bytes`] when nothing else is configured: 100 MB.
     pub const DEFAULT_MAX_UPLOAD_BYTES: u64 = 100_000_000;
 
-    /// Whether a language is offered to translate to.
-    pub(super) fn translates_to(&self, tag: &str) -> bool {
-        self.targets.iter().any(|target| target.value == tag)
+    /// Whether a language is offered that a translation model serves.
+    pub(super) fn translates_well(&self, tag: &str) -> bool {
+        let rough = self.rough.iter().any(|rough| rough == tag);
+        !rough && self.targets.iter().any(|target| target.value == tag)
     }
 
     /// The name of the model that does a task.

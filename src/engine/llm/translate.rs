@@ -12,8 +12,7 @@ use crate::engine::{
 };
 use crate::text::{Language, UNTRANSLATED};
 
-/// Translations longer or shorter than this, by their [`ratio`] to the English, are doubted, and
-/// are none if the second try is no better.
+/// Translations longer or shorter than this, by their [`ratio`] to the English, are doubted.
 const LIKELY_RATIO: std::ops::RangeInclusive<f64> = 0.4..=2.5;
 
 /// The same for sentences from [`LONG`] on: what is much shorter has left out a clause.
@@ -27,6 +26,10 @@ const LONG: usize = 60;
 /// looks back at each word.
 const MOST_BEFORE: usize = 6;
 const MOST_BEFORE_CHARS: usize = 1000;
+
+/// Sentences from here on, in characters, are no idioms such as `How are you doing?` (`Ça va ?`): a
+/// translation of an unlikely length is none.
+const PLAIN: usize = 30;
 
 /// Sentences shorter than this, in characters, may translate to any length (`OK.`, `Oui.`).
 const SHORT: usize = 12;
@@ -125,7 +128,8 @@ impl LlmTranslator {
             first
         } else {
             let second = self.ask(&self.alone(sentence), false, sentence, cancel)?;
-            if self.doubts(sentence, &second) < doubts { second } else { first }
+            let better = self.doubts(sentence, &second) < doubts;
+            if better || !is_translated(sentence, &first) { second } else { first }
         };
         let translation = match self.book {
             Some(book) => book.mend_calendar(sentence, translation),
@@ -222,8 +226,10 @@ fn is_translated(english: &str, translation: &str) -> bool {
     if english_letters.is_empty() || made.is_empty() {
         return english_letters.is_empty();
     }
-    english.chars().count() <= SHORT
-        || made != english_letters && LIKELY_RATIO.contains(&ratio(english, translation))
+    let length = english.chars().count();
+    length <= SHORT
+        || made != english_letters
+            && (length < PLAIN || LIKELY_RATIO.contains(&ratio(english, translation)))
 }
 
 /// How long `translation` is for a character of `english`. A sign of Chinese, Japanese or Korean
@@ -321,6 +327,7 @@ mod tests {
         assert!(!is_translated(ENGLISH, &"Le train part à 12:30. ".repeat(5)));
         assert!(is_translated(ENGLISH, "Le train part à 12:30."));
         assert!(is_translated(ENGLISH, "火车周一十二点半开。"));
+        assert!(is_translated("How are you doing?", "Ça va ?"));
         assert!(is_translated("OK.", "OK.") && is_translated("...", ""));
     }
 
@@ -389,6 +396,17 @@ mod tests {
     }
 
     #[test]
+    fn a_second_try_that_is_a_translation_is_taken_for_a_first_that_is_none() {
+        let english = "Then the people of Toledo came to see it.";
+        let second = "Puis les gens de la ville sont venus le voir.";
+        let translated = french(
+            move |_, at| if at == 1 { "Toledo.".to_owned() } else { second.to_owned() },
+            &[english],
+        );
+        assert_eq!(translated, [second]);
+    }
+
+    #[test]
     fn what_is_not_translated_in_two_tries_is_marked_and_not_lost() {
         for answer in ["", ENGLISH, "Le.", &"Il y a beaucoup à dire sur ce train. ".repeat(5)] {
             let answer = answer.to_owned();
@@ -425,6 +443,8 @@ mod tests {
         let translated = french(answer, &english);
         assert_eq!(translated.len(), english.len());
         assert!(translated.iter().all(|made| !made.trim().is_empty() && !made.contains('\n')));
+        let marked = translated.iter().filter(|made| made.starts_with(UNTRANSLATED)).count();
+        assert!((1..english.len()).contains(&marked), "{marked} of {}", english.len());
     }
 
     #[test]

@@ -36,7 +36,7 @@ const CURRENCIES: [(&str, &str, &str, &str, &str); 5] = [
 ];
 
 /// Written, said of one, said of many. One over another is said with `per`, except what is here.
-const UNITS: [(&str, &str, &str); 71] = [
+const UNITS: [(&str, &str, &str); 70] = [
     ("L/100 km", "liter per hundred kilometers", "liters per hundred kilometers"),
     ("l/100 km", "liter per hundred kilometers", "liters per hundred kilometers"),
     ("Mbps", "megabit per second", "megabits per second"),
@@ -85,7 +85,6 @@ const UNITS: [(&str, &str, &str); 71] = [
     ("kbit", "kilobit", "kilobits"),
     ("Mbit", "megabit", "megabits"),
     ("Gbit", "gigabit", "gigabits"),
-    ("MP", "megapixel", "megapixels"),
     ("px", "pixel", "pixels"),
     ("Hz", "hertz", "hertz"),
     ("kHz", "kilohertz", "kilohertz"),
@@ -218,9 +217,25 @@ static RULES: LazyLock<Vec<Rule>> = LazyLock::new(|| {
             Some(plural(&SPELLER.year(&format!("{}{}0", &it["century"], &it["ten"]))))
         }),
         rule(r"['’]?\b(?P<ten>[2-9]0)s\b", |it| Some(plural(&SPELLER.cardinal(&it["ten"])))),
-        rule(r"(?P<amount>[$€£]\s?\d[\d,.]*)/(?P<per>\p{L}+)", |it| {
-            Some(format!("{} per {}", &it["amount"], one_of(&it["per"])))
+        rule(r"\b\d{3}-\d{3}-\d{4}\b|\b\d{3}-\d{4}\b|\+\d[\d ()-]{7,}\d", |it| {
+            Some(
+                it[0]
+                    .split(['-', ' ', '(', ')', '+'])
+                    .filter(|part| !part.is_empty())
+                    .map(|part| SPELLER.digit_by_digit(part))
+                    .collect::<Vec<_>>()
+                    .join(", "),
+            )
         }),
+        rule(r"(?P<from>\d)(?:\s?–\s?|-)(?P<to>\d)", |it| {
+            Some(format!("{} to {}", &it["from"], &it["to"]))
+        }),
+        rule(
+            &format!(
+                r"(?P<amount>[$€£]\s?\d[\d,.]*(?:\s?(?:[kKmMB]|bn|{scale}))?)/(?P<per>\p{{L}}+[²³]?)"
+            ),
+            |it| Some(format!("{} per {}", &it["amount"], one_of(&it["per"]))),
+        ),
         rule(
             &format!(
                 r"(?P<currency>{currencies})\s?(?P<whole>\d[\d,]*)(?:\.(?P<decimals>\d+))?(?:\s?(?P<scale>{scale}|[kKmMB]|bn)\b)?"
@@ -235,7 +250,7 @@ static RULES: LazyLock<Vec<Rule>> = LazyLock::new(|| {
         rule(&format!(r"{NUMBER}\s?%"), |it| Some(format!("{} percent", number(it)))),
         rule(
             &format!(
-                r"{NUMBER}[ \u{{a0}}]?(?P<unit>{units})(?:/(?P<per>{units}))?(?P<after>$|[^\w²³/])"
+                r"{NUMBER}[ \u{{a0}}]?(?P<unit>{units})(?:/(?P<per>{units}|\p{{L}}{{2,}}))?(?P<after>$|[^\w²³/])"
             ),
             measure,
         ),
@@ -249,19 +264,6 @@ static RULES: LazyLock<Vec<Rule>> = LazyLock::new(|| {
             Some(SPELLER.ordinal(&digits(&it["number"])))
         }),
         rule(r"\b(?P<over>\d+)/(?P<under>\d+)\b", |it| Some(fraction(it))),
-        rule(r"\b\d{3}-\d{3}-\d{4}\b|\b\d{3}-\d{4}\b|\+\d[\d ()-]{7,}\d", |it| {
-            Some(
-                it[0]
-                    .split(['-', ' ', '(', ')', '+'])
-                    .filter(|part| !part.is_empty())
-                    .map(|part| SPELLER.digit_by_digit(part))
-                    .collect::<Vec<_>>()
-                    .join(", "),
-            )
-        }),
-        rule(r"(?P<from>\d)(?:\s?–\s?|-)(?P<to>\d)", |it| {
-            Some(format!("{} to {}", &it["from"], &it["to"]))
-        }),
         rule(r"(?P<from>\d) [-−] (?P<to>\d)", |it| {
             Some(format!("{} minus {}", &it["from"], &it["to"]))
         }),
@@ -389,9 +391,11 @@ fn measure(found: &Captures<'_>) -> Option<String> {
     Some(format!("{} {unit}{per}{}", number(found), &found["after"]))
 }
 
-/// One of the unit that is written like this, if it is one.
+/// One of the unit or time that is written like this, if it is one.
 fn one_of(written: &str) -> &str {
-    UNITS.iter().find(|(unit, ..)| *unit == written).map_or(written, |(_, one, _)| one)
+    let times = [("mo", "month"), ("wk", "week"), ("yr", "year")];
+    let units = UNITS.iter().map(|&(unit, one, _)| (unit, one));
+    units.chain(times).find(|(unit, _)| *unit == written).map_or(written, |(_, one)| one)
 }
 
 fn fraction(found: &Captures<'_>) -> String {

@@ -178,7 +178,10 @@ static RULES: LazyLock<Vec<Rule>> = LazyLock::new(|| {
             Some("vingt-quatre heures sur vingt-quatre".into())
         }),
         rule(r"\b7\s?j(?:ours)?\s?/\s?7\b", |_| Some("sept jours sur sept".into())),
-        rule(r"(?P<currency>[$£€])/(?P<per>\p{L}+)", |it| {
+        rule(r"(?P<from>\d)(?:\s?–\s?|-)(?P<to>\d)", |it| {
+            Some(format!("{} à {}", &it["from"], &it["to"]))
+        }),
+        rule(r"(?P<currency>[$£€])/(?P<per>\p{L}+[²³]?)", |it| {
             Some(format!("{} par {}", &it["currency"], one_of(&it["per"])))
         }),
         rule(&format!(r"(?P<currency>[$£€])\s?{NUMBER}(?:\s(?P<scale>{scale}))?"), money),
@@ -189,11 +192,14 @@ static RULES: LazyLock<Vec<Rule>> = LazyLock::new(|| {
             money,
         ),
         rule(r"\b(?P<whole>\d+)[,.](?P<decimals>\d+)\s?(?P<unit>h)(?P<after>$|[^\w/])", measure),
-        rule(r"\b(?P<hour>\d{1,2})\s?[h:]\s?(?P<minute>[0-5]\d)(?:\s?min)?\b", time),
+        rule(r"\b(?P<hour>\d{1,2})\s?h\s?(?P<minute>[0-5]\d)(?:\s?min)?\b", time),
+        rule(r"\b(?P<hour>\d{1,2})\s?:\s?(?P<minute>[0-5]\d)\b", time),
         rule(r"\b(?P<hour>\d{1,2})\s?h\b", time),
         rule(&format!(r"{NUMBER}\s?%"), |it| Some(format!("{} pour cent", number(it)))),
         rule(
-            &format!(r"{NUMBER}\s?(?P<unit>{units})(?:/(?P<per>{units}))?(?P<after>$|[^\w²³/])"),
+            &format!(
+                r"{NUMBER}\s?(?P<unit>{units})(?:/(?P<per>{units}|\p{{L}}{{2,}}))?(?P<after>$|[^\w²³/])"
+            ),
             measure,
         ),
         rule(r"(?P<number>\d\s)(?P<what>\p{L}{3,})/(?P<per>s|min|h)\b", |it| {
@@ -220,9 +226,6 @@ static RULES: LazyLock<Vec<Rule>> = LazyLock::new(|| {
         ),
         rule(r"\b(?P<over>\d+)/(?P<under>\d+)\b", |it| Some(fraction(it))),
         rule(r"(?:\+33 ?[1-9]|\b0[1-9])(?: \d\d){4}\b", |it| Some(telephone(&it[0]))),
-        rule(r"(?P<from>\d)(?:\s?–\s?|-)(?P<to>\d)", |it| {
-            Some(format!("{} à {}", &it["from"], &it["to"]))
-        }),
         rule(r"(?P<from>\d) [-−] (?P<to>\d)", |it| {
             Some(format!("{} moins {}", &it["from"], &it["to"]))
         }),
