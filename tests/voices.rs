@@ -130,6 +130,28 @@ fn resident_memory() -> u64 {
 }
 
 #[test]
+fn a_thousand_words_are_spoken_with_little_more_memory_than_a_hundred() {
+    let (settings, mut stages) = stages("fr");
+    let stage = stages.iter_mut().find(|it| it.kind() == StageKind::SynthesisAudioEn);
+    let stage = stage.expect("all five are there");
+    let control = Control { cancel: &Cancel::default(), progress: &|_| {} };
+    let context = StageContext { options: &settings.defaults, control };
+    let mut speak = |sentences: usize| {
+        let text = vec![ENGLISH; sentences].join(" ");
+        let made = stage.run(&inputs(&text), &context).expect("it speaks").artifact;
+        let Artifact::Audio(audio) = made else { panic!("a voice made {made:?}") };
+        (text.split(' ').count(), audio.duration_ms(), resident_memory())
+    };
+    let (few, short, before) = speak(8);
+    let (many, long, after) = speak(77);
+    println!("{few} words, {short} ms, {before} MB; {many} words, {long} ms, {after} MB");
+    assert!(few > 100 && many > 1000);
+    assert!((8.5..11.0).contains(&(long as f64 / short as f64)), "{short} and {long} ms");
+    // The sound itself is some 30 MB, in a list that may be twice as long.
+    assert!(after < before + 90, "{before} and {after} MB");
+}
+
+#[test]
 fn after_a_job_voices_keep_little_of_the_memory_that_speaking_took() {
     let (settings, mut stages) = stages("fr");
     let long = format!("{} {ENGLISH}", ENGLISH.replace('.', ","));
