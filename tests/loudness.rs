@@ -2,27 +2,14 @@
 
 mod support;
 
-use mega_pipeline::audio::{Audio, loudness};
-use mega_pipeline::engine::{Cancel, Control};
-use mega_pipeline::stage::{Artifact, StageContext, StageKind};
-use support::stages::{inputs, stages};
+use mega_pipeline::audio::loudness;
+use mega_pipeline::stage::StageKind;
+use support::stages::Stages;
 
 const ENGLISH: &str =
     "Containers are light. They start in a second!\n\nWhat would you do with a thousand of them?";
 const FRENCH: &str = "Les conteneurs sont légers.\n\nQue feriez-vous de mille d’entre eux ?";
 const PORTUGUESE: &str = "Os contêineres são leves. O que você faria com mil deles?";
-
-/// Has the stage `kind` speak `text`, in English or in the language `target`.
-fn speak(kind: StageKind, target: &str, text: &str) -> Audio {
-    let (settings, mut stages) = stages(target);
-    let stage = stages.iter_mut().find(|stage| stage.kind() == kind).expect("all five are there");
-    let control = Control { cancel: &Cancel::default(), progress: &|_| {} };
-    let context = StageContext { options: &settings.defaults, control };
-    match stage.run(&inputs(text), &context).expect("it speaks").artifact {
-        Artifact::Audio(audio) => audio,
-        other => panic!("{kind} made {other:?}"),
-    }
-}
 
 #[test]
 fn every_language_comes_out_at_minus_16_lufs_with_peaks_below_minus_1_decibel() {
@@ -32,7 +19,7 @@ fn every_language_comes_out_at_minus_16_lufs_with_peaks_below_minus_1_decibel() 
         (StageKind::SynthesisAudio, "pt", PORTUGUESE),
         (StageKind::SynthesisAudioEn, "fr", "No."),
     ] {
-        let audio = speak(kind, target, text);
+        let audio = Stages::new(target).speak(kind, text);
         let found = loudness::measure(&audio).expect("a usual rate");
         println!("{kind} {target}: {} ms, {found:?}", audio.duration_ms());
         assert!((found.lufs - loudness::TARGET_LUFS).abs() < 0.5, "{text}: {found:?}");
@@ -42,5 +29,6 @@ fn every_language_comes_out_at_minus_16_lufs_with_peaks_below_minus_1_decibel() 
 
 #[test]
 fn a_text_without_words_is_an_empty_recording() {
-    assert_eq!(speak(StageKind::SynthesisAudioEn, "fr", "…").samples, Vec::<f32>::new());
+    let audio = Stages::new("fr").speak(StageKind::SynthesisAudioEn, "…");
+    assert_eq!(audio.samples, Vec::<f32>::new());
 }

@@ -9,11 +9,11 @@ use std::sync::Mutex;
 use mega_pipeline::engine::firefox::Firefox;
 use mega_pipeline::engine::marian::Marian;
 use mega_pipeline::engine::{Cancel, Control, EngineError, Progress, Translator};
-use mega_pipeline::stage::{Artifact, StageContext, StageKind};
+use mega_pipeline::stage::{Artifact, StageKind};
 use mega_pipeline::text::sentences;
 
-use crate::support::stages::{inputs, stages};
-use crate::support::{hardware, model_file, undisturbed};
+use crate::support::stages::Stages;
+use crate::support::{hardware, model_file};
 
 const MODEL: &str = "firefox-en-pt";
 
@@ -99,14 +99,8 @@ fn a_long_text_keeps_its_paragraphs_lists_and_sentences_in_marian() {
 
 #[test]
 fn the_stage_gives_back_paragraphs_and_lists() {
-    let (settings, mut stages) = stages("pt");
-    let stage = stages.iter_mut().find(|it| it.kind() == StageKind::TranslateText);
     let english = "You need:\n- a box. A big one.\n- two lids\n1. Open the box.\n\nThat is all.";
-    let translated = undisturbed(|control| {
-        let context = StageContext { options: &settings.defaults, control: *control };
-        stage.expect("all five are there").run(&inputs(english), &context)
-    });
-    let Artifact::Text(text) = translated.expect("a translation").artifact else {
+    let Artifact::Text(text) = Stages::new("pt").run(StageKind::TranslateText, english) else {
         panic!("a translation is a text");
     };
     println!("{text}");

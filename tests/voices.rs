@@ -8,10 +8,10 @@ use mega_pipeline::audio::{self, Audio};
 use mega_pipeline::engine::kokoro::{Kokoro, KokoroModel};
 use mega_pipeline::engine::phonemes::{self, TIE};
 use mega_pipeline::engine::vad::Vad;
-use mega_pipeline::engine::{Cancel, Control, EngineError, Hardware, Voice};
-use mega_pipeline::stage::{Artifact, StageContext, StageKind};
+use mega_pipeline::engine::{Cancel, EngineError, Hardware, Voice};
+use mega_pipeline::stage::StageKind;
 use support::process::{mega, run};
-use support::stages::{inputs, stages};
+use support::stages::Stages;
 use support::voices::{kokoro, piper};
 use support::{model_file, models_dir, start_speech};
 
@@ -107,18 +107,9 @@ fn a_higher_speed_is_faster() {
 
 #[test]
 fn what_marks_an_untranslated_sentence_is_not_said() {
-    let (settings, mut stages) = stages("fr");
-    let stage = stages.iter_mut().find(|it| it.kind() == StageKind::SynthesisAudio);
-    let stage = stage.expect("all five are there");
-    let control = Control { cancel: &Cancel::default(), progress: &|_| {} };
-    let context = StageContext { options: &settings.defaults, control };
-    let [plain, marked] =
-        ["Bonjour.\n- Good morning.", "Bonjour.\n- [en] Good morning."].map(|text| {
-            match stage.run(&inputs(text), &context).expect("it speaks").artifact {
-                Artifact::Audio(audio) => audio.samples,
-                other => panic!("a voice made {other:?}"),
-            }
-        });
+    let mut stages = Stages::new("fr");
+    let [plain, marked] = ["Bonjour.\n- Good morning.", "Bonjour.\n- [en] Good morning."]
+        .map(|text| stages.speak(StageKind::SynthesisAudio, text).samples);
     assert!(plain.len() > 24_000 && plain == marked, "{} and {}", plain.len(), marked.len());
 }
 
@@ -131,15 +122,10 @@ fn resident_memory() -> u64 {
 
 #[test]
 fn a_thousand_words_are_spoken_with_little_more_memory_than_a_hundred() {
-    let (settings, mut stages) = stages("fr");
-    let stage = stages.iter_mut().find(|it| it.kind() == StageKind::SynthesisAudioEn);
-    let stage = stage.expect("all five are there");
-    let control = Control { cancel: &Cancel::default(), progress: &|_| {} };
-    let context = StageContext { options: &settings.defaults, control };
+    let mut stages = Stages::new("fr");
     let mut speak = |sentences: usize| {
         let text = vec![ENGLISH; sentences].join(" ");
-        let made = stage.run(&inputs(&text), &context).expect("it speaks").artifact;
-        let Artifact::Audio(audio) = made else { panic!("a voice made {made:?}") };
+        let audio = stages.speak(StageKind::SynthesisAudioEn, &text);
         (text.split(' ').count(), audio.duration_ms(), resident_memory())
     };
     let (few, short, before) = speak(8);
@@ -153,17 +139,13 @@ fn a_thousand_words_are_spoken_with_little_more_memory_than_a_hundred() {
 
 #[test]
 fn after_a_job_voices_keep_little_of_the_memory_that_speaking_took() {
-    let (settings, mut stages) = stages("fr");
+    let mut stages = Stages::new("fr");
     let long = format!("{} {ENGLISH}", ENGLISH.replace('.', ","));
-    let inputs = inputs(&long);
-    let control = Control { cancel: &Cancel::default(), progress: &|_| {} };
-    let context = StageContext { options: &settings.defaults, control };
     // Where all was kept, there were 255 and 180 MB more.
     for (kind, most) in [(StageKind::SynthesisAudioEn, 170), (StageKind::SynthesisAudio, 100)] {
-        let stage = stages.iter_mut().find(|it| it.kind() == kind).expect("all five are there");
-        stage.load().expect("the voice loads");
+        stages.load(kind);
         let loaded = resident_memory();
-        stage.run(&inputs, &context).expect("it speaks");
+        stages.run(kind, &long);
         let rested = resident_memory();
         println!("{kind}: {loaded} MB loaded, {rested} MB after speaking");
         assert!(rested < loaded + most, "{kind}: {loaded} MB loaded, {rested} MB after speaking");
