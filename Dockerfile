@@ -12,8 +12,8 @@ RUN apt-get update \
     && rm -rf /var/lib/apt/lists/*
 WORKDIR /build
 
-# The dependencies alone, so that a change in src/ compiles neither whisper.cpp nor candle anew.
-FROM tools AS dependencies
+# What the dependencies are compiled of, with nothing in place of the program.
+FROM tools AS manifests
 COPY Cargo.toml Cargo.lock build.rs rustfmt.toml clippy.toml ./
 COPY .cargo .cargo
 COPY cmake cmake
@@ -21,6 +21,9 @@ RUN mkdir src benches \
     && echo 'fn main() {}' \
         | tee src/main.rs benches/pages.rs benches/parts.rs benches/queue.rs benches/translate.rs >/dev/null \
     && touch src/lib.rs
+
+# The dependencies alone, so that a change in src/ compiles neither whisper.cpp nor candle anew.
+FROM manifests AS dependencies
 RUN --mount=type=cache,target=/usr/local/cargo/registry \
     cargo build --release --locked --no-default-features
 
@@ -32,11 +35,20 @@ RUN touch src/main.rs src/lib.rs
 RUN --mount=type=cache,target=/usr/local/cargo/registry \
     cargo build --release --locked --no-default-features
 
-# The program for NVIDIA GPUs, built without one; CUDA's compiler and libraries come from PyPI.
-FROM tools AS cuda-build
+# The same for NVIDIA GPUs, without one; CUDA's compiler and libraries come from PyPI.
+FROM manifests AS cuda-dependencies
+ARG CUDA_COMPUTE_CAP=80
+COPY script/bootstrap script/build-cuda script/lib.sh script/
+RUN install -D /dev/null src/engine/llm/transformer/gpu.cu
+RUN --mount=type=cache,target=/usr/local/cargo/registry \
+    script/build-cuda --no-default-features
+
+FROM cuda-dependencies AS cuda-build
+# Named again, because not every builder inherits it.
 ARG CUDA_COMPUTE_CAP=80
 ARG MEGA_COMMIT=unknown
 COPY . .
+RUN touch src/main.rs src/lib.rs src/engine/llm/transformer/gpu.cu
 RUN --mount=type=cache,target=/usr/local/cargo/registry \
     script/build-cuda --no-default-features
 RUN set -eu; \
