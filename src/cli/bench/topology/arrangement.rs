@@ -41,14 +41,19 @@ impl Topology {
     pub const fn settings(self) -> usize {
         match self {
             Self::Monolith => 0,
-            // An engine and an address for each stage; a folder and a group for each process.
-            Self::Http | Self::Bucket => 10,
+            // An engine, an address and a patience for each stage; more workers for them all.
+            Self::Http => 16,
+            // A folder and a group for each process.
+            Self::Bucket => 10,
         }
     }
 }
 
 /// How often a folder, or a state, is looked at.
 const LOOK: Duration = Duration::from_millis(10);
+
+/// A recording that has no result after so long is lost.
+const GIVE_UP: Duration = Duration::from_mins(15);
 
 /// Name of the group in the shared folder.
 const GROUP: &str = "bench";
@@ -232,6 +237,7 @@ impl Running {
     pub async fn wait(&mut self, sent: &Sent) -> Result<JobTimes, AppError> {
         if self.topology == Topology::Bucket {
             while !StageKind::ALL.iter().all(|&stage| self.result(stage, &sent.name).is_file()) {
+                sent.give_up_in_time()?;
                 thread::sleep(LOOK);
             }
             let total_s = sent.at.elapsed().as_secs_f64();
@@ -249,6 +255,7 @@ impl Running {
             let job = match self.job(&sent.name).await {
                 Some(job) if ended => job,
                 _ => {
+                    sent.give_up_in_time()?;
                     thread::sleep(LOOK);
                     continue;
                 }
@@ -275,8 +282,8 @@ impl Running {
         self.client.get(url).send().await.ok()?.json().await.ok()
     }
 
-    /// Waits until `generate_text` works on the recording.
-    pub async fn until_generating(&self, sent: &Sent) {
+    /// Waits until `generate_text` works on the recording, in a folder until it does on average.
+    pub async fn until_generating(&self, sent: &Sent, plan: &Plan<'_>) {
         loop {
             let begun = if self.topology == Topology::Bucket {
                 self.result(StageKind::TranscribeAudio, &sent.name).is_file()
@@ -290,6 +297,9 @@ impl Running {
                 })
             };
             if begun {
+                if self.topology == Topology::Bucket {
+                    thread::sleep(plan.poll / 2);
+                }
                 return;
             }
             thread::sleep(LOOK);
@@ -388,6 +398,16 @@ pub struct Sent {
     pub at: Instant,
     /// The job's id, or the recording's name in the folder.
     name: String,
+}
+
+impl Sent {
+    fn give_up_in_time(&self) -> Result<(), AppError> {
+        if self.at.elapsed() < GIVE_UP {
+            return Ok(());
+        }
+        let minutes = GIVE_UP.as_secs() / 60;
+        Err(AppError::Other(format!("{}: no result after {minutes} minutes", self.name)))
+    }
 }
 
 /// Settings that every process is given.

@@ -115,7 +115,7 @@ pub fn run(args: &TopologyArgs, settings: &Settings) -> Result<(), AppError> {
         }
     }
     let medians: Vec<Measured> = args.only.iter().map(|&it| median_of(it, &all)).collect();
-    let sizes = report::deployed_bytes(settings, args.stub)?;
+    let sizes = report::deployed(settings, args.stub)?;
     print!("{}", report::table(&medians, args, settings, &sizes));
     args.files.write(&all, || report::picture(&medians))
 }
@@ -227,7 +227,7 @@ async fn batch(
 /// Kills the process that generates text while it does, and starts it again.
 async fn crash(running: &mut Running, plan: &Plan<'_>, job_s: f64) -> Result<Crash, AppError> {
     let sent = running.send(plan).await?;
-    running.until_generating(&sent).await;
+    running.until_generating(&sent, plan).await;
     // In the middle of the work, not at its beginning.
     thread::sleep(Duration::from_millis(500));
     let at = Instant::now();

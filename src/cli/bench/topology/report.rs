@@ -1,8 +1,10 @@
 //! The figures of `bench topology` as a table and as a picture.
 
 use std::collections::BTreeSet;
-use std::fmt::Write as _;
+use std::fmt::{self, Write as _};
 use std::fs;
+use std::iter::Sum;
+use std::ops::Add;
 use std::path::Path;
 
 use super::super::picture::Bar;
@@ -12,22 +14,50 @@ use crate::models::ModelStore;
 use crate::settings::Settings;
 use crate::stage::StageKind;
 
-/// Bytes on disk that an arrangement needs.
+/// What has to be brought to a machine.
+#[derive(Clone, Copy, Default)]
+struct Deployed {
+    files: usize,
+    bytes: u64,
+}
+
+impl Add for Deployed {
+    type Output = Self;
+
+    fn add(self, other: Self) -> Self {
+        Self { files: self.files + other.files, bytes: self.bytes + other.bytes }
+    }
+}
+
+impl Sum for Deployed {
+    fn sum<I: Iterator<Item = Self>>(all: I) -> Self {
+        all.fold(Self::default(), Add::add)
+    }
+}
+
+impl fmt::Display for Deployed {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(formatter, "{}; {}", self.files, self.bytes / 1_000_000)
+    }
+}
+
+/// What an arrangement needs on disk.
 pub struct Sizes {
     /// The program and all models, once.
-    together: u64,
+    together: Deployed,
     /// A copy of the program and its own models for each stage.
-    apart: u64,
+    apart: Deployed,
 }
 
 /// What an arrangement needs on disk. Libraries of the system are not counted.
 ///
 /// # Errors
 /// When the catalogue cannot be read.
-pub fn deployed_bytes(settings: &Settings, stub: bool) -> Result<Sizes, AppError> {
-    let program = std::env::current_exe().and_then(fs::metadata).map_or(0, |it| it.len());
-    let (mut all, mut apart) = (BTreeSet::new(), 0);
+pub fn deployed(settings: &Settings, stub: bool) -> Result<Sizes, AppError> {
+    let program = std::env::current_exe().map_or_else(|_| Deployed::default(), |it| on_disk(&it));
+    let (mut all, mut apart) = (BTreeSet::new(), Deployed::default());
     let store = ModelStore::open(&settings.models_dir)?;
+    let of = |ids: &BTreeSet<String>| ids.iter().map(|id| on_disk(&store.model_dir(id))).sum();
     for stage in StageKind::ALL {
         let mut own = BTreeSet::new();
         for role in if stub { Vec::new() } else { roles(stage, &settings.defaults.target) } {
@@ -36,11 +66,10 @@ pub fn deployed_bytes(settings: &Settings, stub: bool) -> Result<Sizes, AppError
             own.extend(found.model.requires.iter().cloned());
             own.insert(found.model.id);
         }
-        apart += program + own.iter().map(|id| folder_bytes(&store.model_dir(id))).sum::<u64>();
+        apart = apart + program + of(&own);
         all.extend(own);
     }
-    let together = program + all.iter().map(|id| folder_bytes(&store.model_dir(id))).sum::<u64>();
-    Ok(Sizes { together, apart })
+    Ok(Sizes { together: program + of(&all), apart })
 }
 
 /// What a stage reads from disk.
@@ -57,15 +86,13 @@ fn roles(stage: StageKind, target: &str) -> Vec<String> {
     roles.iter().map(|&role| role.to_owned()).collect()
 }
 
-fn folder_bytes(dir: &Path) -> u64 {
-    let entries = fs::read_dir(dir).into_iter().flatten().flatten();
-    entries
-        .map(|entry| match entry.metadata() {
-            Ok(metadata) if metadata.is_dir() => folder_bytes(&entry.path()),
-            Ok(metadata) => metadata.len(),
-            Err(_) => 0,
-        })
-        .sum()
+/// A file, or all files of a folder.
+fn on_disk(path: &Path) -> Deployed {
+    if let Ok(entries) = fs::read_dir(path) {
+        return entries.flatten().map(|entry| on_disk(&entry.path())).sum();
+    }
+    fs::metadata(path)
+        .map_or_else(|_| Deployed::default(), |file| Deployed { files: 1, bytes: file.len() })
 }
 
 /// One column an arrangement, in Markdown.
@@ -112,10 +139,10 @@ pub fn table(rows: &[Measured], args: &TopologyArgs, settings: &Settings, sizes:
     line("moved between processes a job, kB", &|it| format!("{}", it.moved_bytes_per_job / 1000));
     line("memory idle, MB (shared pages in parts)", &|it| megabytes(it.idle_bytes));
     line("memory at most, MB", &|it| megabytes(it.peak_bytes));
-    line("program and models on one machine, MB", &|_| megabytes(sizes.together));
-    line("the same, each stage on its own machine, MB", &|it| match it.topology {
+    line("files of program and models; MB", &|_| sizes.together.to_string());
+    line("the same, each stage on its own machine", &|it| match it.topology {
         Topology::Monolith => "–".to_owned(),
-        _ => megabytes(sizes.apart),
+        _ => sizes.apart.to_string(),
     });
     line("text process killed at work: jobs lost", &|it| {
         it.crash.map_or_else(|| "–".to_owned(), |crash| crash.jobs_lost.to_string())
