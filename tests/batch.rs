@@ -163,3 +163,20 @@ fn five_watchers_hand_a_recording_on_through_the_folder_until_they_are_interrupt
         assert_eq!(watcher.wait().unwrap().code(), Some(130));
     }
 }
+
+#[test]
+fn a_watcher_that_looks_once_an_hour_heeds_an_interrupt_at_once() {
+    let dir = tempfile::tempdir().unwrap();
+    bucket(dir.path());
+    let mut watcher = mega(dir.path())
+        .args(["batch", "bucket", "--group", "ours", "--stub", "--watch", "3600"])
+        .args(["--only", "transcribe_audio"])
+        .stdout(Stdio::piped())
+        .spawn()
+        .unwrap();
+    // Ready, and both recordings.
+    let told = BufReader::new(watcher.stdout.take().unwrap()).lines().take(3).count();
+    assert_eq!(told, 3);
+    interrupt(&watcher);
+    assert_eq!(watcher.wait().unwrap().code(), Some(130));
+}

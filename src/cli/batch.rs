@@ -29,6 +29,9 @@ use crate::text::Transcript;
 /// Where the recordings lie.
 const RECORDINGS: &str = "input_audios";
 
+/// A watcher that sleeps heeds an interrupt within this time.
+const HEED: Duration = Duration::from_millis(100);
+
 /// Arguments of `batch`.
 #[derive(Debug, Args)]
 pub struct BatchArgs {
@@ -106,7 +109,10 @@ pub fn run(args: &BatchArgs, settings: &Settings) -> Result<(), AppError> {
             if batch.cancel.is_canceled() {
                 return Err(AppError::Told(exit::INTERRUPTED));
             }
-            thread::sleep(pause);
+            let next = Instant::now() + pause;
+            while !batch.cancel.is_canceled() && Instant::now() < next {
+                thread::sleep(next.saturating_duration_since(Instant::now()).min(HEED));
+            }
         }
     }
     let began = Instant::now();
