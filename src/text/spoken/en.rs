@@ -254,9 +254,7 @@ static RULES: LazyLock<Vec<Rule>> = LazyLock::new(|| {
             ),
             measure,
         ),
-        rule(r"(?P<number>\d\s)(?P<what>\p{L}{3,})/(?P<per>s|min|h)\b", |it| {
-            Some(format!("{}{} per {}", &it["number"], &it["what"], one_of(&it["per"])))
-        }),
+        rules::each_time("per", one_of),
     ]);
     rules.extend(rules::versions(SPELLER));
     rules.extend([

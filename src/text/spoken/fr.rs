@@ -202,9 +202,7 @@ static RULES: LazyLock<Vec<Rule>> = LazyLock::new(|| {
             ),
             measure,
         ),
-        rule(r"(?P<number>\d\s)(?P<what>\p{L}{3,})/(?P<per>s|min|h)\b", |it| {
-            Some(format!("{}{} par {}", &it["number"], &it["what"], one_of(&it["per"])))
-        }),
+        rules::each_time("par", one_of),
     ]);
     rules.extend(rules::versions(SPELLER));
     rules.extend([

@@ -76,6 +76,14 @@ pub fn signs(table: Table, and: &'static str, about: &'static str) -> [Rule; 4] 
     ]
 }
 
+/// What is counted each second, minute or hour: `25 images/s`. `per` stands between what is counted
+/// and the time, which `one_of` names.
+pub fn each_time(per: &'static str, one_of: fn(&str) -> &str) -> Rule {
+    rule(r"(?P<number>\d\s)(?P<what>\p{L}{3,})/(?P<time>s|min|h)\b", move |it| {
+        Some(format!("{}{} {per} {}", &it["number"], &it["what"], one_of(&it["time"])))
+    })
+}
+
 /// A number in the groups `sign`, `whole` and `decimals`.
 pub fn number(speller: Speller, found: &Captures<'_>) -> String {
     let negative = group(found, "sign").is_some();
