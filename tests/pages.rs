@@ -93,6 +93,14 @@ async fn the_form_offers_the_configured_languages_and_templates() {
 }
 
 #[tokio::test]
+async fn where_only_slips_are_offered_the_form_says_how_to_get_a_language_without() {
+    let site = Site::configured(|config| config.targets.retain(|it| it.value == "fr")).await;
+    let page = page(&site, "/").await;
+    let rough = words(one(&page, ".options .rough"));
+    assert!(rough.ends_with("mega-pipeline models pull translation-en-pt voice-pt"), "{rough}");
+}
+
+#[tokio::test]
 async fn a_finished_job_fills_six_cells_with_texts_and_players() {
     let site = Site::new().await;
     let id = site.submit().await;

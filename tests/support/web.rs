@@ -45,25 +45,31 @@ impl Site {
 
     /// A server whose job table has limits of the test's own.
     pub async fn with(options: StoreOptions) -> Self {
-        Self::build(options, stub::direct(), Access::default()).await
+        Self::build(options, stub::direct(), config()).await
     }
 
     /// A server that asks for what `access` says.
     pub async fn guarded(access: Access) -> Self {
-        Self::build(StoreOptions::default(), stub::direct(), access).await
+        Self::configured(|config| config.access = access).await
+    }
+
+    /// A server whose settings differ from the others'.
+    pub async fn configured(change: impl FnOnce(&mut WebConfig)) -> Self {
+        let mut config = config();
+        change(&mut config);
+        Self::build(StoreOptions::default(), stub::direct(), config).await
     }
 
     /// A server with engines of the test's own for requests without a job.
     pub async fn on(direct: Arc<dyn Direct>) -> Self {
-        Self::build(StoreOptions::default(), direct, Access::default()).await
+        Self::build(StoreOptions::default(), direct, config()).await
     }
 
-    async fn build(options: StoreOptions, direct: Arc<dyn Direct>, access: Access) -> Self {
+    async fn build(options: StoreOptions, direct: Arc<dyn Direct>, config: WebConfig) -> Self {
         let folder = tempfile::tempdir().expect("a temporary folder");
         let store = super::jobs::open_with(folder.path(), options).await;
         let (readiness, receiver) = watch::channel(Readiness::Ready);
-        let state =
-            AppState::new(store.clone(), receiver, direct, WebConfig { access, ..config() });
+        let state = AppState::new(store.clone(), receiver, direct, config);
         Self { store, readiness, router: web::router(state), _folder: folder }
     }
 
