@@ -32,6 +32,8 @@ const MAX_DETAIL_CHARS: usize = 500;
 pub struct Server {
     options: RemoteOptions,
     http: Client,
+    /// With a thread of its own, which notices between two requests that the other side has closed
+    /// a connection: a request on that one would fail, and be sent again after a pause.
     runtime: Runtime,
 }
 
@@ -62,8 +64,12 @@ impl Server {
             builder = builder.no_proxy();
         }
         let http = builder.build().map_err(|error| failed(&error))?;
-        let runtime =
-            Builder::new_current_thread().enable_all().build().map_err(|error| failed(&error))?;
+        let runtime = Builder::new_multi_thread()
+            .worker_threads(1)
+            .thread_name("remote")
+            .enable_all()
+            .build()
+            .map_err(|error| failed(&error))?;
         Ok(Self { options, http, runtime })
     }
 
@@ -229,4 +235,53 @@ const fn is_passing(status: StatusCode) -> bool {
             | StatusCode::SERVICE_UNAVAILABLE
             | StatusCode::GATEWAY_TIMEOUT
     )
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::{Read, Write};
+    use std::net::{Shutdown, TcpListener};
+    use std::sync::mpsc::channel;
+    use std::thread;
+
+    use super::*;
+
+    #[test]
+    fn a_connection_that_the_other_side_closes_is_let_go_before_the_next_request() {
+        const PATIENCE: Duration = Duration::from_secs(10);
+        let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
+        let address = listener.local_addr().expect("an address");
+        let (sender, closed) = channel();
+        // Answers one request on each connection, and waits until its client closes it, too.
+        let other = thread::spawn(move || {
+            for _ in 0..2 {
+                let (mut stream, _) = listener.accept().expect("a client");
+                stream.set_read_timeout(Some(PATIENCE)).expect("a limit");
+                let mut head = Vec::new();
+                while !head.ends_with(b"\r\n\r\n") {
+                    let mut byte = [0];
+                    stream.read_exact(&mut byte).expect("a request");
+                    head.push(byte[0]);
+                }
+                stream.write_all(b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nhi").expect("sent");
+                stream.shutdown(Shutdown::Write).expect("closed");
+                assert_eq!(stream.read(&mut [0]).expect("the client closes its side"), 0);
+                sender.send(()).expect("somebody waits");
+            }
+        });
+        let server = Server::new(RemoteOptions {
+            base_url: format!("http://{address}").parse().expect("an address"),
+            model: String::new(),
+            voice: String::new(),
+            api_key: None,
+            timeout: PATIENCE,
+        })
+        .expect("a client");
+        for _ in 0..2 {
+            let answer = server.post("", &Cancel::default(), &|request| request);
+            assert_eq!(answer.expect("an answer"), b"hi");
+            closed.recv_timeout(PATIENCE).expect("the client lets go");
+        }
+        other.join().expect("no panic");
+    }
 }
