@@ -31,7 +31,7 @@ fn the_arrangements_do_the_same_work_and_are_measured_alike() {
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
     let rows: Vec<&str> = table.lines().filter(|line| line.starts_with('|')).collect();
     assert!(rows.iter().all(|row| row.matches('|').count() == 5), "{table}");
-    assert!(table.contains("| commands to start it; settings to write | 1; 0 | 6; 16 | 5; 10 |"));
+    assert!(table.contains("| commands to start it; settings to write | 1; 0 | 6; 31 | 5; 20 |"));
 
     let figures = std::fs::read_to_string(dir.path().join("figures.json")).unwrap();
     let figures: serde_json::Value = serde_json::from_str(&figures).unwrap();

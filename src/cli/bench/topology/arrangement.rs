@@ -10,7 +10,7 @@ use reqwest::StatusCode;
 use serde::Serialize;
 use serde_json::Value;
 
-use super::process::{Launch, Process};
+use super::process::{GIVE_UP, Launch, Process};
 use crate::error::AppError;
 use crate::settings::Settings;
 use crate::stage::StageKind;
@@ -37,14 +37,16 @@ impl Topology {
         }
     }
 
-    /// What a person must write down for it: settings that name the other processes.
+    /// What a person must write beside `serve` or `batch`: what `benches/topology` does.
     pub const fn settings(self) -> usize {
+        let stages = StageKind::ALL.len();
         match self {
             Self::Monolith => 0,
-            // An engine, an address and a patience for each stage; more workers for them all.
-            Self::Http => 16,
-            // A folder and a group for each process.
-            Self::Bucket => 10,
+            // For each service its stage, port and folder, and for the coordinator how it is asked:
+            // engine, address, patience. Workers of the coordinator.
+            Self::Http => 6 * stages + 1,
+            // For each its stage, the folder, the group and the pause.
+            Self::Bucket => 4 * stages,
         }
     }
 }
@@ -52,8 +54,8 @@ impl Topology {
 /// How often a folder, or a state, is looked at.
 const LOOK: Duration = Duration::from_millis(10);
 
-/// A recording that has no result after so long is lost.
-const GIVE_UP: Duration = Duration::from_mins(15);
+/// A process is killed this long after it has begun.
+const INTO_WORK: Duration = Duration::from_millis(500);
 
 /// Name of the group in the shared folder.
 const GROUP: &str = "bench";
@@ -230,49 +232,56 @@ impl Running {
         }
     }
 
-    /// Waits for all results of a recording, whatever happens to the processes meanwhile.
+    /// Waits for all results of a recording, and gives what it took.
     ///
     /// # Errors
-    /// When it ends without them.
+    /// When it ends without them, or never.
     pub async fn wait(&mut self, sent: &Sent) -> Result<JobTimes, AppError> {
-        if self.topology == Topology::Bucket {
-            while !StageKind::ALL.iter().all(|&stage| self.result(stage, &sent.name).is_file()) {
-                sent.give_up_in_time()?;
-                thread::sleep(LOOK);
-            }
-            let total_s = sent.at.elapsed().as_secs_f64();
-            return Ok(JobTimes { total_s, stages_s: self.told(&sent.name)? });
-        }
+        let total_s = self.finished(sent).await?;
+        let stages_s = if self.topology == Topology::Bucket {
+            self.told(&sent.name)?
+        } else {
+            let job = self.job(&sent.name).await.unwrap_or_default();
+            let runs = job["stages"].as_array().into_iter().flatten();
+            runs.filter_map(|run| {
+                let stage = run["stage"].as_str()?.parse().ok()?;
+                Some((stage, run["timing"]["run_ms"].as_f64()? / 1000.0))
+            })
+            .collect()
+        };
+        Ok(JobTimes { total_s, stages_s })
+    }
+
+    /// Waits for all results of a recording, whatever happens to the processes meanwhile, and gives
+    /// the seconds since it was sent.
+    ///
+    /// # Errors
+    /// When it ends without them, or never.
+    pub async fn finished(&self, sent: &Sent) -> Result<f64, AppError> {
         let url = format!("{}/api/v1/jobs/{}", self.processes[0].url(), sent.name);
         loop {
+            let left = sent.time_left()?;
+            if self.topology == Topology::Bucket {
+                if StageKind::ALL.iter().all(|&stage| self.result(stage, &sent.name).is_file()) {
+                    return Ok(sent.at.elapsed().as_secs_f64());
+                }
+                thread::sleep(LOOK);
+                continue;
+            }
             // The events end with the job, or with the server.
-            let events = self.client.get(format!("{url}/events")).send().await;
+            let events = self.client.get(format!("{url}/events")).timeout(left).send().await;
             let ended = match events {
                 Ok(events) => events.bytes().await.is_ok(),
                 Err(_) => false,
             };
             let total_s = sent.at.elapsed().as_secs_f64();
-            let job = match self.job(&sent.name).await {
-                Some(job) if ended => job,
-                _ => {
-                    sent.give_up_in_time()?;
-                    thread::sleep(LOOK);
-                    continue;
-                }
-            };
+            let job = if ended { self.job(&sent.name).await } else { None }.unwrap_or_default();
             match job["state"].as_str() {
-                Some("succeeded") => {
-                    let stages_s =
-                        job["stages"].as_array().into_iter().flatten().filter_map(|run| {
-                            let stage = run["stage"].as_str()?.parse().ok()?;
-                            Some((stage, run["timing"]["run_ms"].as_f64()? / 1000.0))
-                        });
-                    return Ok(JobTimes { total_s, stages_s: stages_s.collect() });
-                }
+                Some("succeeded") => return Ok(total_s),
                 Some("failed" | "canceled") => {
                     return Err(AppError::Other(format!("the job failed: {}", job["error"])));
                 }
-                _ => {}
+                _ => thread::sleep(LOOK),
             }
         }
     }
@@ -282,25 +291,29 @@ impl Running {
         self.client.get(url).send().await.ok()?.json().await.ok()
     }
 
-    /// Waits until `generate_text` works on the recording, in a folder until it does on average.
-    pub async fn until_generating(&self, sent: &Sent, plan: &Plan<'_>) {
+    /// Waits until `generate_text` is in the middle of its work on the recording.
+    ///
+    /// # Errors
+    /// When it never begins.
+    pub async fn until_generating(&self, sent: &Sent, plan: &Plan<'_>) -> Result<(), AppError> {
         loop {
-            let begun = if self.topology == Topology::Bucket {
-                self.result(StageKind::TranscribeAudio, &sent.name).is_file()
+            sent.time_left()?;
+            if self.topology == Topology::Bucket {
+                if self.result(StageKind::TranscribeAudio, &sent.name).is_file() {
+                    // The watcher begins when it looks next: after half a pause on average, and a
+                    // whole one at most.
+                    thread::sleep(plan.poll.max(plan.poll / 2 + INTO_WORK));
+                    return Ok(());
+                }
             } else {
                 let job = self.job(&sent.name).await.unwrap_or_default();
-                job["stages"].as_array().is_some_and(|runs| {
-                    runs.iter().any(|run| {
-                        run["stage"] == StageKind::GenerateText.as_str()
-                            && run["state"] == "running"
-                    })
-                })
-            };
-            if begun {
-                if self.topology == Topology::Bucket {
-                    thread::sleep(plan.poll / 2);
+                let works = |run: &Value| {
+                    run["stage"] == StageKind::GenerateText.as_str() && run["state"] == "running"
+                };
+                if job["stages"].as_array().is_some_and(|runs| runs.iter().any(works)) {
+                    thread::sleep(INTO_WORK);
+                    return Ok(());
                 }
-                return;
             }
             thread::sleep(LOOK);
         }
@@ -401,12 +414,10 @@ pub struct Sent {
 }
 
 impl Sent {
-    fn give_up_in_time(&self) -> Result<(), AppError> {
-        if self.at.elapsed() < GIVE_UP {
-            return Ok(());
-        }
-        let minutes = GIVE_UP.as_secs() / 60;
-        Err(AppError::Other(format!("{}: no result after {minutes} minutes", self.name)))
+    /// How long its results may still take.
+    fn time_left(&self) -> Result<Duration, AppError> {
+        let left = GIVE_UP.checked_sub(self.at.elapsed());
+        left.ok_or_else(|| AppError::Other(format!("{} has no result", self.name)))
     }
 }
 

@@ -227,12 +227,10 @@ async fn batch(
 /// Kills the process that generates text while it does, and starts it again.
 async fn crash(running: &mut Running, plan: &Plan<'_>, job_s: f64) -> Result<Crash, AppError> {
     let sent = running.send(plan).await?;
-    running.until_generating(&sent, plan).await;
-    // In the middle of the work, not at its beginning.
-    thread::sleep(Duration::from_millis(500));
+    running.until_generating(&sent, plan).await?;
     let at = Instant::now();
     running.crash()?;
-    let done = running.wait(&sent).await;
+    let done = running.finished(&sent).await;
     Ok(Crash {
         jobs_lost: u32::from(done.is_err()),
         until_result_s: at.elapsed().as_secs_f64(),

@@ -3,11 +3,16 @@
 use std::fs;
 use std::io::{BufRead, BufReader};
 use std::process::{Child, Command, Stdio};
-use std::sync::mpsc::{Receiver, channel};
+use std::sync::mpsc::{Receiver, RecvTimeoutError, channel};
 use std::thread;
+use std::time::Duration;
 
 use super::super::memory_kb;
 use crate::error::AppError;
+
+/// What has not come after so long never will: the longest recording that is accepted, an hour, is
+/// transcribed in a tenth of that.
+pub const GIVE_UP: Duration = Duration::from_hours(1);
 
 /// How a process is started, the first time and again after it was killed.
 #[derive(Debug, Clone)]
@@ -93,9 +98,15 @@ impl Process {
     /// The next line of its standard output; waits for it.
     ///
     /// # Errors
-    /// When the process ends.
+    /// When the process ends, or says nothing until [`GIVE_UP`].
     pub fn line(&self) -> Result<String, AppError> {
-        self.lines.recv().map_err(|_| AppError::Other(format!("{} ended", self.launch.name)))
+        self.lines.recv_timeout(GIVE_UP).map_err(|error| {
+            let name = &self.launch.name;
+            AppError::Other(match error {
+                RecvTimeoutError::Timeout => format!("{name} says nothing any more"),
+                RecvTimeoutError::Disconnected => format!("{name} ended"),
+            })
+        })
     }
 
     /// Where a server answers, such as `http://127.0.0.1:34567`.
