@@ -35,7 +35,8 @@ RUN touch src/main.rs src/lib.rs
 RUN --mount=type=cache,target=/usr/local/cargo/registry \
     cargo build --release --locked --no-default-features
 
-# The same for NVIDIA GPUs, without one; CUDA's compiler and libraries come from PyPI.
+# The dependencies for NVIDIA GPUs, compiled without one; CUDA's compiler and libraries come from
+# PyPI.
 FROM manifests AS cuda-dependencies
 ARG CUDA_COMPUTE_CAP=80
 COPY script/bootstrap script/build-cuda script/lib.sh script/

