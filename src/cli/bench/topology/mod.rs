@@ -162,8 +162,10 @@ async fn measure(
     let peak_bytes = sampler.stop().max(idle_bytes);
     let job_s = median(alone.iter().map(|job| job.total_s).collect());
     let beside_s = match topology {
-        // What the services themselves measured: the coordinator counts sending as work.
-        Topology::Http => job_s - served_per_job,
+        // What the services themselves measured, in all: the coordinator counts sending as work.
+        Topology::Http => {
+            alone.iter().map(|job| job.total_s).sum::<f64>() / alone.len() as f64 - served_per_job
+        }
         _ => median(alone.iter().map(|job| job.beside_s(topology)).collect()),
     };
     let crash = if args.no_crash || plan.stub {
