@@ -105,6 +105,10 @@ class Server:
         return int(re.search(r"VmHWM:\s+(\d+)", status)[1]) // 1024
 
 
+def chunks(items, size):
+    return [items[at : at + size] for at in range(0, len(items), size)]
+
+
 def words(text):
     return re.findall(r"[\w']+", text.lower().replace("’", "'"))
 

@@ -11,7 +11,7 @@ import sys
 import tempfile
 from pathlib import Path
 
-from common import ROOT, THREADS, Row
+from common import ROOT, THREADS, Row, chunks
 
 sys.path.append(str(ROOT / "tests/golden"))
 GROUP = "marian, size of opus-mt-en-fr"
@@ -64,14 +64,11 @@ def rows():
         str(folder / "ct2"), device="cpu", compute_type="int8", intra_threads=THREADS
     )
 
-    def batches(size):
-        return [ids[at : at + size] for at in range(0, len(ids), size)]
-
     def transformers(size):
         """How many tokens it made: padding and the one that it begins with are none."""
         tokens = 0
         with torch.inference_mode():
-            for batch in batches(size):
+            for batch in chunks(ids, size):
                 longest = max(map(len, batch))
                 padded = [row + [PAD] * (longest - len(row)) for row in batch]
                 mask = [[1] * len(row) + [0] * (longest - len(row)) for row in batch]

@@ -3,11 +3,7 @@
 from concurrent.futures import ThreadPoolExecutor
 from difflib import SequenceMatcher
 
-from common import MODELS, THREADS, Row, Server, english_sentences, starting, words
-
-
-def chunks(items, size):
-    return [items[at : at + size] for at in range(0, len(items), size)]
+from common import MODELS, THREADS, Row, Server, chunks, english_sentences, starting, words
 
 
 def rows():
@@ -53,7 +49,8 @@ def rows():
         # A batch is a list here; there, a text for each thread.
         batches = chunks(sentences[: len(sentences) // 16 * 16], 16)
         tokens = sum(len(ids) for batch in batches for ids in reader.encode(ours(batch)))
-        texts = [[" ".join(part) for part in chunks(batch, max(1, 16 // THREADS))] for batch in batches]
+        share = max(1, 16 // THREADS)
+        texts = [[" ".join(part) for part in chunks(batch, share)] for batch in batches]
         yield row(
             "translate to Portuguese, 16 sentences at a time",
             lambda: [ours(batch) for batch in batches],

@@ -110,8 +110,10 @@ pub fn run(args: &BatchArgs, settings: &Settings) -> Result<(), AppError> {
                 return Err(AppError::Told(exit::INTERRUPTED));
             }
             let next = Instant::now() + pause;
-            while !batch.cancel.is_canceled() && Instant::now() < next {
-                thread::sleep(next.saturating_duration_since(Instant::now()).min(HEED));
+            while !batch.cancel.is_canceled()
+                && let Some(left) = next.checked_duration_since(Instant::now())
+            {
+                thread::sleep(left.min(HEED));
             }
         }
     }

@@ -237,11 +237,10 @@ impl Running {
     /// # Errors
     /// When it ends without them, or never.
     pub async fn wait(&mut self, sent: &Sent) -> Result<JobTimes, AppError> {
-        let total_s = self.finished(sent).await?;
+        let (total_s, job) = self.finished(sent).await?;
         let stages_s = if self.topology == Topology::Bucket {
             self.told(&sent.name)?
         } else {
-            let job = self.job(&sent.name).await.unwrap_or_default();
             let runs = job["stages"].as_array().into_iter().flatten();
             runs.filter_map(|run| {
                 let stage = run["stage"].as_str()?.parse().ok()?;
@@ -253,17 +252,17 @@ impl Running {
     }
 
     /// Waits for all results of a recording, whatever happens to the processes meanwhile, and gives
-    /// the seconds since it was sent.
+    /// the seconds since it was sent, and the job, which in a folder there is none of.
     ///
     /// # Errors
     /// When it ends without them, or never.
-    pub async fn finished(&self, sent: &Sent) -> Result<f64, AppError> {
+    pub async fn finished(&self, sent: &Sent) -> Result<(f64, Value), AppError> {
         let url = format!("{}/api/v1/jobs/{}", self.processes[0].url(), sent.name);
         loop {
             let left = sent.time_left()?;
             if self.topology == Topology::Bucket {
                 if StageKind::ALL.iter().all(|&stage| self.result(stage, &sent.name).is_file()) {
-                    return Ok(sent.at.elapsed().as_secs_f64());
+                    return Ok((sent.at.elapsed().as_secs_f64(), Value::Null));
                 }
                 thread::sleep(LOOK);
                 continue;
@@ -277,7 +276,7 @@ impl Running {
             let total_s = sent.at.elapsed().as_secs_f64();
             let job = if ended { self.job(&sent.name).await } else { None }.unwrap_or_default();
             match job["state"].as_str() {
-                Some("succeeded") => return Ok(total_s),
+                Some("succeeded") => return Ok((total_s, job)),
                 Some("failed" | "canceled") => {
                     return Err(AppError::Other(format!("the job failed: {}", job["error"])));
                 }
